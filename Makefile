@@ -1,0 +1,32 @@
+# The two commands of the README are `make demo` and `make test`.
+PYTHON ?= python3
+METHOD ?= fabric
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+demo: .venv/ready
+	$(BIN)/python tools/demo.py $(METHOD)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy scaffold tests tools benchmarks
+	$(BIN)/mypy template
+
+bench: .venv/ready
+	$(BIN)/pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/python benchmarks/run.py
+
+# installs once, and again when what is wanted changes
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,13 @@
+"""The one error of this program that a user sees: a fact, a remedy and an exit status."""
+
+FAILURE = 1  # it was right to try, and it went wrong
+USAGE = 2  # the command line is wrong
+PRECONDITION = 5  # the place or the state it was run in is wrong
+
+
+class ScaffoldError(Exception):
+    """Shown as two lines, `error: FACT` and `hint: REMEDY`, before the program ends."""
+
+    def __init__(self, fact: str, remedy: str, status: int) -> None:
+        super().__init__(fact)
+        self.fact, self.remedy, self.status = fact, remedy, status

@@ -1,0 +1,57 @@
+"""Refuses a project name that would break the project, with the remedy."""
+
+import keyword
+import re
+import sys
+
+from scaffold.errors import USAGE, ScaffoldError
+
+# letters, digits and . _ - inside: what a Python package may be called (packaging.python.org)
+NAME = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+LONGEST = 64  # characters; file systems end at 255 bytes, and temporary names add to it
+
+# libraries that a project imports: a project of the same name could not depend on them
+LIBRARIES = {
+    "accelerate", "copier", "lightning", "numpy", "pip", "pytest", "pytorch-lightning", "scaffold",
+    "setuptools", "torch", "torchvision", "tqdm", "transformers", "tyro", "uv",
+}  # fmt: skip
+# names of devices, which Windows does not give to a folder
+DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
+
+
+def check_name(name: str) -> None:
+    """Raise ScaffoldError when the name cannot be the name of a project."""
+    module = name.replace("-", "_")
+    package = re.sub(r"[-_.]+", "-", name).lower()
+    if not name:
+        raise _refusal("the project has no name", "my-project")
+    if len(name) > LONGEST:
+        raise _refusal(f"project name of {len(name)} characters is too long", "a shorter one")
+    if not NAME.match(name):
+        raise _refusal(
+            f"project name `{printable(name)}` is not made of letters, digits, `.`, `_` and `-`, "
+            "from a letter to a letter or digit",
+            _similar(name),
+        )
+    if keyword.iskeyword(module) or keyword.issoftkeyword(module):
+        raise _refusal(f"project name `{name}` is a word of Python", f"{name}-training")
+    if module in sys.stdlib_module_names or module.lower() in sys.stdlib_module_names:
+        raise _refusal(f"project name `{name}` is a module of Python", f"{name}-training")
+    if package in LIBRARIES:
+        raise _refusal(f"project name `{name}` is a library that projects use", f"my-{name}")
+    if name.lower().split(".")[0] in DEVICES:
+        raise _refusal(f"project name `{name}` is a device on Windows", f"my-{name}")
+
+
+def printable(text: str) -> str:
+    """The text on one line, control characters escaped."""
+    return text.encode("unicode_escape").decode() if not text.isprintable() else text
+
+
+def _similar(name: str) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", name)
+    return "-".join(words) if words and words[0][0].isalpha() else "my-project"
+
+
+def _refusal(fact: str, example: str) -> ScaffoldError:
+    return ScaffoldError(fact, f"choose another, for example {example}", USAGE)

@@ -1,0 +1,62 @@
+"""Which samples does each rank see? Started like train.py, with the loader that training uses.
+
+python shares.py --devices 2
+"""
+
+import math
+
+import torch
+import torch.distributed as dist
+from lightning.fabric import Fabric
+from torch.utils.data import TensorDataset
+
+import runtime
+from config import Config, read
+from data import ShardedBatches, build_loader
+
+SAMPLES = 20  # in the data, numbered from 0
+BATCH_SIZE = 10  # samples per rank and step
+
+
+def main(config: Config) -> None:
+    # ---- 1. processes: one per GPU, each knows its rank and its device
+    runtime.prepare(config.devices)
+
+    # NCCL between GPUs, gloo between CPUs
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        strategy="ddp",
+        devices=config.devices,
+        num_nodes=config.nodes,
+    )
+    fabric.launch()
+    rank, world_size = fabric.global_rank, fabric.world_size
+
+    # ---- 2. data: every rank reads its own share of each batch
+    train_set = TensorDataset(torch.arange(SAMPLES))
+
+    samples, size = SAMPLES, BATCH_SIZE
+
+    # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
+    shares = ShardedBatches(samples, size, rank, world_size, 0, shuffle=False)
+
+    loader = build_loader(train_set, shares, config.workers)
+
+    # batches come one after the other and without end
+    train_batches = iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
+
+    # ---- 3. shares: until every sample was read once; the last step goes on with the next epoch
+    for step in range(1, 1 + math.ceil(samples / (size * world_size))):
+        (mine,) = next(train_batches)
+        shown: list[list[int]] = [[] for _ in range(world_size)]
+        dist.all_gather_object(shown, mine.tolist())
+        for other in range(world_size if rank == 0 else 0):
+            print(f"step {step} rank {other}:", ", ".join(map(str, shown[other])), flush=True)
+
+    # ---- 4. end: all together, or a rank still at work would find the others gone
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(read())

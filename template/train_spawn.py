@@ -1,0 +1,149 @@
+"""Train with native PyTorch DDP: this script starts one process per GPU (mp.spawn).
+
+python train.py --devices 2
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+import checkpoint
+import runtime
+from config import Config, parse
+from data import ShardedBatches, build_datasets, build_loader, build_val_loader, to_device
+from model import build_model, build_optimizer, learning_rate, loss_sums
+
+
+def main(config: Config) -> None:
+    # ---- 1. processes: one per GPU, each knows its rank and its device
+    runtime.prepare(config.devices)
+
+    # NCCL between GPUs, gloo between CPUs
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", dist.get_node_local_rank()) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+
+    # passes of each rank that make one optimizer step
+    accumulate = config.accumulate(world_size)
+    # the run goes on where its newest checkpoint left it
+    first_step, resumed = checkpoint.newest(config.run_dir)
+
+    # ---- 2. data: every rank reads its own share of each batch
+    train_set, val_set = build_datasets()
+
+    samples, size, start = len(train_set), config.micro_batch_size, first_step * accumulate
+
+    # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
+    shares = ShardedBatches(samples, size, rank, world_size, config.seed, start)
+
+    loader = build_loader(train_set, shares, config.workers)
+
+    # batches come one after the other and without end
+    train_batches = iter(loader)
+
+    val_batches = build_val_loader(val_set, config.micro_batch_size, rank, world_size)
+
+    # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
+    torch.manual_seed(config.seed)
+    net = build_model(config)
+    runtime.seed_everything(config.seed, rank)
+
+    optimizer = build_optimizer(net, config)
+
+    # `net` is the bare network; calling `model` also averages its gradients over the ranks
+    model = DistributedDataParallel(net.to(device))
+
+    # ---- 4. resume: weights, optimizer and random states
+    if resumed is not None:
+        checkpoint.load(resumed, net, optimizer)
+    log = runtime.Log(config, rank, first_step)
+
+    for step in range(first_step + 1, config.steps + 1):
+        # ---- 5. train: one optimizer step
+        model.train()
+        lr = learning_rate(step, config)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        totals = torch.zeros(3, dtype=torch.float64, device=device)  # sums: loss, correct, targets
+        for micro_step in range(accumulate):
+            batch = to_device(next(train_batches), device)
+
+            accumulating = micro_step < accumulate - 1
+
+            # gradients are averaged over the ranks once per optimizer step, in its last pass
+            with model.no_sync() if accumulating else nullcontext():
+                # float32 or bfloat16, as the settings say
+                with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
+                    sums = loss_sums(model, batch)
+                # adds to .grad
+                sums[0].backward()
+
+            totals += sums.detach()
+
+        # sum over the ranks
+        dist.all_reduce(totals)
+
+        # from the ranks' mean of sums to the mean over all targets of the step
+        for parameter in net.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= world_size / totals[2]
+
+        # L2 norm of the gradient, before it is clipped
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % config.log_every == 0:
+            loss, _, targets = totals.tolist()
+            log.train(step, loss=loss / targets, lr=lr, grad_norm=grad_norm.item())
+
+        # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
+        if step % config.validate_every == 0 or step == config.steps:
+            net.eval()
+            totals = torch.zeros(3, dtype=torch.float64, device=device)
+            with torch.no_grad():
+                for batch in val_batches:
+                    with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
+                        totals += loss_sums(net, to_device(batch, device))
+
+            # sum over the ranks
+            dist.all_reduce(totals)
+
+            loss, correct, targets = totals.tolist()
+            log.write(
+                step, val_loss=loss / targets, val_accuracy=correct / targets, val_samples=targets
+            )
+
+        # ---- 7. checkpoint: rank 0 writes, whole or not at all
+        if step % config.checkpoint_every == 0 or step == config.steps:
+            checkpoint.save(step, net, optimizer, config)
+
+    # ---- 8. end: all together, or a rank still at work would find the others gone
+    log.close()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def start(local_rank: int, main: Callable[[Config], None], config: Config, port: int) -> None:
+    """Give this process the variables that torchrun would have set, then train."""
+    runtime.join_launcher(local_rank, config.devices, port)
+    main(config)
+
+
+def launch(main: Callable[[Config], None], config: Config) -> None:
+    """Start the processes of this machine; if one fails, the others end too."""
+    # the ranks meet in a store that this process holds open, so no other program takes its port
+    store = runtime.open_store()
+    mp.spawn(start, (main, config, store.port), nprocs=config.devices)
+
+
+if __name__ == "__main__":
+    # wrong settings end the program here, before any rank waits for another
+    launch(main, parse())
