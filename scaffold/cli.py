@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints. Everything it says beyond results goes to stderr."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from shlex import quote
@@ -26,14 +27,12 @@ Examples:
 
 @click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="scaffold %(version)s")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def cli() -> None:
     """Generate multi-GPU PyTorch training projects that are yours.
 
     One project, four ways to train it on several GPUs: spawn, torchrun, fabric, accelerate.
     """
-    # main() looks at it: errors pass there
-    click.get_current_context().obj = debug
 
 
 class QuestionsAsFlags(click.Command):
@@ -47,7 +46,7 @@ class QuestionsAsFlags(click.Command):
         for question in questions():
             choices = f" ({', '.join(question.choices)})" if question.choices else ""
             flag = f"--{question.name.replace('_', '-')}"
-            flags.append(click.Option([flag], help=f"{question.help.capitalize()}{choices}."))
+            flags.append(click.Option([flag], help=f"{sentence(question.help)}{choices}."))
         return [*flags, *super().get_params(ctx)]
 
 
@@ -68,7 +67,8 @@ def new(
     path: str | None, defaults: bool, no_git: bool, dry_run: bool, as_json: bool, **given: Any
 ) -> None:
     """Make a project in the new folder PATH."""
-    path = path or ask("PATH", "Folder of the project", "scaffold new --method fabric myproj")
+    if path is None:
+        path = ask("PATH", "Folder of the project", "scaffold new --method fabric myproj")
     answers = complete(given, Path(path).resolve().name if path.strip() else "", defaults)
     check_name(answers["project_name"])
     from scaffold import project  # imports copier, which takes half a second
@@ -110,7 +110,7 @@ def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, st
             flag = f"--{question.name.replace('_', '-')}"
             answer = ask(
                 flag,
-                f"{question.help.capitalize()} ({options})",
+                f"{sentence(question.help)} ({options})",
                 f"add {flag} with one of: {options}",
             )
         if question.choices and answer not in question.choices:
@@ -118,6 +118,11 @@ def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, st
             raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
         answers[question.name] = answer
     return answers
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def ask(what: str, prompt: str, remedy: str) -> str:
@@ -218,19 +223,23 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run the command line and end the program with its exit status."""
+    # ends like any error, so that what was begun is cleaned up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         cli.main(prog_name="scaffold", standalone_mode=False)
     except ScaffoldError as error:
         fail(error, error.fact, error.remedy, error.status)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(USAGE)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "scaffold"
         fail(error, error.format_message().rstrip("."), f"{where} --help", USAGE)
     except (click.Abort, KeyboardInterrupt) as error:
         fail(error, "interrupted", "nothing was changed", 130)
     except OSError as error:
-        fail(
-            error, f"{error.strerror or error}: `{error.filename}`", "nothing was changed", FAILURE
-        )
+        fact = f"{error.strerror}: `{error.filename}`" if error.filename else str(error)
+        fail(error, fact, "mend the cause and run it again; --debug shows where", FAILURE)
 
 
 def fail(error: BaseException, fact: str, remedy: str, status: int) -> None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from copier import Settings, run_copy
@@ -58,7 +59,7 @@ def check_place(path: Path) -> None:
         remedy = f"cd .. && scaffold new {path.resolve().name}"
         raise ScaffoldError("the current folder cannot be replaced", remedy, PRECONDITION)
     if not path.parent.is_dir():
-        remedy = f"mkdir -p '{path.parent}'"
+        remedy = f"mkdir -p {quote(str(path.parent))}"
         raise ScaffoldError(f"`{path.parent}` is not a folder", remedy, PRECONDITION)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ScaffoldError(f"`{path.parent}` is not writable", other, PRECONDITION)
@@ -68,7 +69,7 @@ def check_place(path: Path) -> None:
 def staging(path: Path) -> Iterator[Path]:
     """A folder beside the path, on the same file system, that is gone afterwards."""
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        yield Path(folder, path.name)
+        yield Path(folder).absolute() / path.name
 
 
 def render(answers: dict[str, str], target: Path) -> None:
@@ -107,11 +108,11 @@ def first_commit(folder: Path, message: str) -> None:
             identity += ["-c", f"{key}={value}"]
     options = [*identity, "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"]
     for arguments in (
-        ["init", "--quiet", "--initial-branch=main", str(folder)],
+        ["init", "--quiet", "--initial-branch=main"],
         [*options, "add", "--all"],
         [*options, "commit", "--quiet", "--message", message],
     ):
-        done = git(folder if folder.is_dir() else folder.parent, *arguments)
+        done = git(folder, *arguments)
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ScaffoldError(

@@ -11,11 +11,12 @@ a folder with this name is complete, and one that was damaged later is found by 
 import json
 import os
 import random
+import re
 import shutil
 import zlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -46,15 +47,22 @@ def newest(run_dir: Path) -> tuple[int, Path | None]:
     """
     found: list[Any] = [(0, None)]
     if dist.get_rank() == 0:
-        for folder in sorted((run_dir / "checkpoints").glob("step-*"), reverse=True):
+        for step, folder in reversed(steps(run_dir / "checkpoints")):
             if problem := damage(folder):
                 print(f"skipped checkpoint {folder}: {problem}", flush=True)
             else:
-                found = [(int(folder.name.removeprefix("step-")), folder)]
+                found = [(step, folder)]
                 break
     dist.broadcast_object_list(found, src=0)
-    step, folder = found[0]
-    return step, folder
+    newest_step, newest_folder = found[0]
+    return newest_step, newest_folder
+
+
+def steps(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of all checkpoints, whole or not, the newest last."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    found = [(re.fullmatch(r"step-(\d{9})", path.name), path) for path in paths]
+    return sorted((int(match[1]), path) for match, path in found if match)
 
 
 def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -73,9 +81,7 @@ def write(folder: Path, step: int, state: dict[str, Any], config: Config) -> Non
     staging, final = folder / f".step-{step:09d}.tmp", folder / f"step-{step:09d}"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    with (staging / "state.pt").open("wb") as file:
-        torch.save(state, file)
-        sync(file)
+    torch.save(state, staging / "state.pt")
     manifest = {
         "format": FORMAT,
         "step": step,
@@ -83,14 +89,14 @@ def write(folder: Path, step: int, state: dict[str, Any], config: Config) -> Non
         "settings": {name: str(value) for name, value in asdict(config).items()},
         "files": {"state.pt": size_and_crc32(staging / "state.pt")},
     }
-    with (staging / "manifest.json").open("w") as text:
-        json.dump(manifest, text, indent=1)
-        sync(text)
-    sync_folder(staging)
+    (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    for path in (staging / "state.pt", staging / "manifest.json", staging):
+        sync(path)
     shutil.rmtree(final, ignore_errors=True)  # a damaged one that this run has passed again
     staging.rename(final)
-    sync_folder(folder)
-    for old in sorted(folder.glob("step-*"))[:-KEEP]:
+    sync(folder)
+    # of those up to this one: a damaged one of a later step must not push out a good one
+    for _, old in [found for found in steps(folder) if found[0] <= step][:-KEEP]:
         shutil.rmtree(old)
 
 
@@ -117,15 +123,9 @@ def size_and_crc32(path: Path) -> list[int]:
     return [path.stat().st_size, crc32]
 
 
-def sync(file: IO[Any]) -> None:
-    """Bring an open file to the disk: a rename may reach it first otherwise."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk before a rename can reach it."""
+    handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
 

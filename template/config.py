@@ -1,10 +1,11 @@
 """Every setting of a run, with its unit: `python train.py --help` lists them."""
 
+import json
 import os
 import sys
 import tomllib
 from argparse import ArgumentParser
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ class Config:
 
     config: Path | None = None  # TOML file with defaults for the settings below; flags win
     run_dir: Path = Path("runs/default")  # metrics and checkpoints; a run found here goes on
-    devices: int = 0  # processes on this machine; 0: one per GPU, or two without a GPU
+    devices: int = 0  # processes on this machine; 0: as launched, else one per GPU, or two on a CPU
     steps: int = 200  # optimizer steps
     global_batch_size: int = 64  # samples per optimizer step, over all ranks
     micro_batch_size: int = 8  # samples per rank and pass; more needs more memory
@@ -39,38 +40,30 @@ class Config:
         return self.global_batch_size // (self.micro_batch_size * world_size)
 
     @property
+    def processes(self) -> int:
+        """Processes of this run on this machine: as a launcher started, else as `devices` says."""
+        launched = int(os.environ.get("LOCAL_WORLD_SIZE", 0))
+        return launched or self.devices or torch.cuda.device_count() or 2
+
+    @property
     def nodes(self) -> int:
         """Machines of this run: as torchrun says, else one."""
         return int(os.environ.get("GROUP_WORLD_SIZE", 1))
 
     def to_toml(self) -> str:
-        """The settings as TOML that `--config` reads."""
-        values = {name: value for name, value in asdict(self).items() if name != "config"}
-        return "".join(f"{name} = {toml_value(value)}\n" for name, value in values.items())
+        """The settings as TOML that `--config` reads, without the two that name places."""
+        values = {k: v for k, v in asdict(self).items() if k not in ("config", "run_dir")}
+        # TOML writes these as JSON does, but for inf
+        text = {k: repr(v) if isinstance(v, float) else json.dumps(v) for k, v in values.items()}
+        return "".join(f"{name} = {value}\n" for name, value in text.items())
 
 
-def toml_value(value: object) -> str:
-    """One number, truth value or text as TOML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+def parse(sizes: bool = True) -> Config:
+    """The settings from the defaults, the TOML file and the flags, in this order.
 
-
-def parse() -> Config:
-    """The settings of this run; where they are wrong, all problems and exit status 2.
-
-    Every rank calls it before the process group exists, so nobody waits for a rank that left.
+    Where they are wrong: all problems, and status 2, before the process group exists, so nobody
+    waits for a rank that left. `sizes=False` is for a program that does not train.
     """
-    config = read()
-    leave_if(problems(config, int(os.environ.get("WORLD_SIZE", config.devices))))
-    return config
-
-
-def read() -> Config:
-    """The settings from the defaults, the TOML file and the flags, in this order."""
     flags = sys.argv[1:]
     file = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     file.add_argument("--config", nargs="?")
@@ -81,10 +74,9 @@ def read() -> Config:
         args=[*(toml_flags(Path(path)) if path else []), *flags],
         console_outputs=is_first(),
     )
-    launched = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # processes that a launcher started here
-    if launched and config.devices not in (0, launched):
-        leave_if([(f"devices `{config.devices}`, but {launched} processes run", "leave it out")])
-    return replace(config, devices=launched or config.devices or torch.cuda.device_count() or 2)
+    found = device_problems(config)
+    leave_if(found + problems(config, config.processes * config.nodes) if sizes else found)
+    return config
 
 
 def toml_flags(path: Path) -> list[str]:
@@ -99,28 +91,44 @@ def toml_flags(path: Path) -> list[str]:
     return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
+def device_problems(config: Config) -> list[tuple[str, str]]:
+    """Why these processes cannot be started here: (fact, remedy) each."""
+    asked, launched = config.devices, int(os.environ.get("LOCAL_WORLD_SIZE", 0))
+    gpus = torch.cuda.device_count()
+    if asked < 0:
+        return [(f"devices `{asked}` is below 0", "set --devices 0 for one per GPU")]
+    if launched and asked not in (0, launched):
+        remedy = f"torchrun --standalone --nproc-per-node {asked} train.py"
+        return [(f"devices `{asked}`, but the launcher started {launched}", remedy)]
+    if gpus and config.processes > gpus:
+        return [(f"{config.processes} processes, but GPUs: {gpus}", f"start at most {gpus}")]
+    return []
+
+
 def problems(config: Config, world_size: int) -> list[tuple[str, str]]:
     """What is wrong with the settings on this number of ranks: (fact, remedy) each."""
     found = []
-    counts = ("steps", "global_batch_size", "micro_batch_size", "width", "devices")
-    for name in (*counts, "log_every", "validate_every", "checkpoint_every"):
-        if getattr(config, name) < 1:
-            found.append((f"{name} `{getattr(config, name)}` is below 1", f"set --{name} 1"))
-    for name in ("warmup_steps", "weight_decay", "workers", "seed"):
-        if not 0 <= getattr(config, name) < float("inf"):
-            found.append((f"{name} `{getattr(config, name)}` is below 0", f"set --{name} 0"))
-    for name in ("lr", "clip"):
-        if not getattr(config, name) > 0:
-            found.append((f"{name} `{getattr(config, name)}` is not above 0", f"set --{name} 1e-3"))
+    counts = ("steps", "global_batch_size", "micro_batch_size", "width")
+    for name, low, high, remedy in (
+        *((name, 1, 10**9, "1") for name in counts),
+        *((name, 1, 10**9, "10") for name in ("log_every", "validate_every", "checkpoint_every")),
+        *((name, 0, 10**9, "0") for name in ("warmup_steps", "workers", "seed")),
+        *((name, 0, 1e6, "0.01") for name in ("lr", "weight_decay")),
+        ("clip", 0, float("inf"), "1"),
+    ):
+        value = getattr(config, name)
+        if not low <= value <= high:
+            found.append((f"{name} `{value}` is not in {low}..{high:g}", f"set --{name} {remedy}"))
     batch, micro = config.global_batch_size, config.micro_batch_size
     if min(batch, micro) >= 1 and batch % (micro * world_size):
-        fact = f"global_batch_size {batch} is no multiple of {micro} samples x {world_size} ranks"
+        product = f"micro_batch_size `{micro}` x ranks `{world_size}` = {micro * world_size}"
         fitting = [size for size in range(micro, 0, -1) if batch % (size * world_size) == 0]
-        remedy = f"--micro_batch_size {fitting[0]}" if fitting else ""
-        found.append((fact, f"set {remedy or f'--global_batch_size {micro * world_size}'}"))
-    gpus = torch.cuda.device_count()
-    if gpus and config.devices > gpus:
-        found.append((f"devices `{config.devices}`, but {gpus} GPUs", f"set --devices {gpus}"))
+        remedy = (
+            f"micro_batch_size {fitting[0]}"
+            if fitting
+            else f"global_batch_size {micro * world_size}"
+        )
+        found.append((f"{product} does not divide global_batch_size `{batch}`", f"set --{remedy}"))
     return found
 
 

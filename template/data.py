@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
+from runtime import mix
+
 Batch = list[Tensor]
 DIGITS = Path(__file__).with_name("digits.csv.gz")
 
@@ -40,7 +42,7 @@ class ShardedBatches(Sampler[list[int]]):
     the slice goes on with the next one.
     """
 
-    # no method may be called set_epoch: Fabric looks for one and calls it with a count of its own
+    # no method may be called set_epoch: libraries look for one and call it with their own counts
 
     def __init__(
         self,
@@ -75,15 +77,18 @@ class ShardedBatches(Sampler[list[int]]):
         if not self.shuffle:
             return index
         if epoch != self.epoch:
-            generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+            generator = torch.Generator().manual_seed(mix(self.seed, epoch))
             self.epoch, self.order = epoch, torch.randperm(self.samples, generator=generator)
         return int(self.order[index])
 
 
 def build_loader(
-    dataset: Dataset[Any], batches: Sampler[list[int]], workers: int
+    dataset: Dataset[Any], batches: Sampler[list[int]], workers: int, seed: tuple[int, int, int]
 ) -> DataLoader[Any]:
-    """The loader of the training data: batches of Tensor[batch_size, ...]."""
+    """The loader of the training data: batches of Tensor[batch_size, ...].
+
+    seed is that of the workers' random numbers: (of the run, rank, first micro-batch).
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -93,13 +98,15 @@ def build_loader(
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         # its own: the loader would draw from the global one, and a resumed dropout would differ
-        generator=torch.Generator().manual_seed(0),
+        generator=torch.Generator().manual_seed(mix(*seed)),
     )
 
 
 def build_val_loader(dataset: Any, batch_size: int, rank: int, world_size: int) -> DataLoader[Any]:
     """Give this rank's part of the validation data: every sample on one rank, none twice."""
-    return DataLoader(dataset, batch_size, sampler=range(rank, len(dataset), world_size))
+    mine = range(rank, len(dataset), world_size)
+    # a generator of its own here too: validating must not change what training draws next
+    return DataLoader(dataset, batch_size, sampler=mine, generator=torch.Generator())
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -14,7 +14,7 @@ def build_model(config: Config) -> nn.Module:
     width = config.width
     return nn.Sequential(
         # smooth functions: ReLU or a max pool turn the rounding that differs between one rank
-        # and two into weights that differ by 0.1 after 200 steps, these into 1e-6
+        # and two into weights that differ by 0.1 after 200 steps, these into 2e-6
         nn.Conv2d(1, width, kernel_size=3, padding=1),
         nn.GELU(),
         nn.Conv2d(width, 2 * width, kernel_size=3, padding=1),
@@ -53,12 +53,26 @@ def build_optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
 
 
 def learning_rate(step: int, config: Config) -> float:
-    """The learning rate of optimizer step 1, 2, ...: a linear warm-up, then half a cosine to 0.
-
-    A function of the step and not a scheduler: there is nothing to save, and nothing to step once
-    per rank.
-    """
+    """The learning rate of optimizer step 1, 2, ...: a linear warm-up, then half a cosine to 0."""
     if step <= config.warmup_steps:
         return config.lr * step / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps + 1)
     return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, config: Config) -> float:
+    """Give the optimizer the learning rate of a step, and return it.
+
+    No scheduler object: there is nothing to save, and nothing to step once per rank.
+    """
+    lr = learning_rate(step, config)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr
+
+
+def scale_gradients(net: nn.Module, factor: Tensor) -> None:
+    """Multiply all gradients by a factor: float64[]."""
+    for parameter in net.parameters():
+        if parameter.grad is not None:
+            parameter.grad *= factor

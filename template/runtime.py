@@ -1,19 +1,20 @@
 """What every rank needs and no method owns: launch variables, seeds, threads, metrics, progress."""
 
-import hashlib
 import json
 import logging
 import os
 import random
 import socket
 import time
+import zlib
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from tqdm import tqdm
 
-from config import Config
+from config import Config, leave_if
 
 
 def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> None:
@@ -33,8 +34,10 @@ def open_store() -> dist.TCPStore:
     """A store on a free port in which the ranks of this machine find each other.
 
     Only this machine can reach it: the store has no password, and by itself it listens on all
-    network interfaces.
+    network interfaces. Ends the program where a launcher has started this process already.
     """
+    if "LOCAL_RANK" in os.environ:
+        leave_if([("train.py starts its processes itself", "python train.py --devices 2")])
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     return dist.TCPStore(
@@ -54,11 +57,15 @@ def prepare(processes: int) -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 
 
+def mix(*parts: object) -> int:
+    """A seed made of all parts, 0..2**32 - 1: torch's generator on a CPU takes no more bits."""
+    return zlib.crc32(repr(parts).encode())
+
+
 def seed_everything(*parts: object) -> None:
     """Seed the random generators of this process from all parts together."""
-    seed = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7])
-    random.seed(seed)
-    torch.manual_seed(seed)
+    random.seed(mix(*parts))
+    torch.manual_seed(mix(*parts))
 
 
 class Log:
@@ -85,17 +92,24 @@ class Log:
         elif first_step:
             self.say(f"{config.run_dir} goes on after step {first_step}")
 
-    def train(self, step: int, **values: float) -> None:
+    def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
         """One line about a training step, with the speed since the line before."""
         if self.rank == 0:
+            loss, _, targets = totals.tolist()
+            values = {"loss": loss / targets, "lr": lr, "grad_norm": grad_norm.item()}
+            # the clock is read last: tolist() has waited for the device
             seconds = time.perf_counter() - self.mark[1]
             speed = (step - self.mark[0]) * self.batch_size / seconds
             self.write(step, **values, samples_per_second=round(speed, 1))
 
+    def validation(self, step: int, totals: Tensor) -> None:
+        """One line about a validation; totals: float64[3], (loss, correct, targets), all ranks'."""
+        if self.rank == 0:
+            loss, correct, targets = totals.tolist()
+            values = {"val_loss": loss / targets, "val_accuracy": correct / targets}
+            self.write(step, **values, val_samples=int(targets))
+
     def write(self, step: int, **values: float) -> None:
-        """One line with these values."""
-        if self.rank != 0:
-            return
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         self.file.flush()
         text = f"step {step}  " + "  ".join(f"{name} {value:.5g}" for name, value in values.items())

@@ -12,7 +12,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from torch.utils.data import TensorDataset
 
 import runtime
-from config import Config, read
+from config import Config, parse
 from data import ShardedBatches, build_loader
 
 SAMPLES = 20  # in the data, numbered from 0
@@ -21,14 +21,14 @@ BATCH_SIZE = 10  # samples per rank and step
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    runtime.prepare(config.devices)
+    runtime.prepare(config.processes)
 
     # NCCL between GPUs, gloo between CPUs
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
-        mixed_precision="no",  # torch.autocast below, as in the other methods
         dataloader_config=DataLoaderConfiguration(split_batches=True),
-        # the settings decide, not `accelerate config`
+        # not what `accelerate config` says: the settings of a run decide
+        mixed_precision="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     rank, world_size = accelerator.process_index, accelerator.num_processes
@@ -36,12 +36,12 @@ def main(config: Config) -> None:
     # ---- 2. data: every rank reads its own share of each batch
     train_set = TensorDataset(torch.arange(SAMPLES))
 
-    samples, size = SAMPLES, BATCH_SIZE
+    samples, size, start = SAMPLES, BATCH_SIZE, 0
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
-    shares = ShardedBatches(samples, size * world_size, 0, 1, 0, shuffle=False)
+    shares = ShardedBatches(samples, size * world_size, 0, 1, config.seed, start, shuffle=False)
 
-    loader = build_loader(train_set, shares, config.workers)
+    loader = build_loader(train_set, shares, config.workers, (config.seed, rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(accelerator.prepare(loader))
@@ -61,4 +61,4 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     runtime.join_launcher()  # without a launcher: this process alone
-    main(read())
+    main(parse(sizes=False))

@@ -11,7 +11,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import TensorDataset
 
 import runtime
-from config import Config, read
+from config import Config, parse
 from data import ShardedBatches, build_loader
 
 SAMPLES = 20  # in the data, numbered from 0
@@ -20,13 +20,13 @@ BATCH_SIZE = 10  # samples per rank and step
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    runtime.prepare(config.devices)
+    runtime.prepare(config.processes)
 
     # NCCL between GPUs, gloo between CPUs
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         strategy="ddp",
-        devices=config.devices,
+        devices=config.processes,
         num_nodes=config.nodes,
     )
     fabric.launch()
@@ -35,12 +35,12 @@ def main(config: Config) -> None:
     # ---- 2. data: every rank reads its own share of each batch
     train_set = TensorDataset(torch.arange(SAMPLES))
 
-    samples, size = SAMPLES, BATCH_SIZE
+    samples, size, start = SAMPLES, BATCH_SIZE, 0
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
-    shares = ShardedBatches(samples, size, rank, world_size, 0, shuffle=False)
+    shares = ShardedBatches(samples, size, rank, world_size, config.seed, start, shuffle=False)
 
-    loader = build_loader(train_set, shares, config.workers)
+    loader = build_loader(train_set, shares, config.workers, (config.seed, rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
@@ -59,4 +59,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(read())
+    main(parse(sizes=False))

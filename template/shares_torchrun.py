@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch.utils.data import TensorDataset
 
 import runtime
-from config import Config, read
+from config import Config, parse
 from data import ShardedBatches, build_loader
 
 SAMPLES = 20  # in the data, numbered from 0
@@ -19,7 +19,7 @@ BATCH_SIZE = 10  # samples per rank and step
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    runtime.prepare(config.devices)
+    runtime.prepare(config.processes)
 
     # NCCL between GPUs, gloo between CPUs
     cuda = torch.cuda.is_available()
@@ -32,12 +32,12 @@ def main(config: Config) -> None:
     # ---- 2. data: every rank reads its own share of each batch
     train_set = TensorDataset(torch.arange(SAMPLES))
 
-    samples, size = SAMPLES, BATCH_SIZE
+    samples, size, start = SAMPLES, BATCH_SIZE, 0
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
-    shares = ShardedBatches(samples, size, rank, world_size, 0, shuffle=False)
+    shares = ShardedBatches(samples, size, rank, world_size, config.seed, start, shuffle=False)
 
-    loader = build_loader(train_set, shares, config.workers)
+    loader = build_loader(train_set, shares, config.workers, (config.seed, rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(loader)
@@ -57,4 +57,4 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     runtime.join_launcher()  # without a launcher: this process alone
-    main(read())
+    main(parse(sizes=False))

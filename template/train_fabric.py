@@ -13,18 +13,18 @@ import checkpoint
 import runtime
 from config import Config, parse
 from data import ShardedBatches, build_datasets, build_loader, build_val_loader, to_device
-from model import build_model, build_optimizer, learning_rate, loss_sums
+from model import build_model, build_optimizer, loss_sums, scale_gradients, set_learning_rate
 
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    runtime.prepare(config.devices)
+    runtime.prepare(config.processes)
 
     # NCCL between GPUs, gloo between CPUs
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         strategy="ddp",
-        devices=config.devices,
+        devices=config.processes,
         num_nodes=config.nodes,
     )
     fabric.launch()
@@ -44,7 +44,7 @@ def main(config: Config) -> None:
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(samples, size, rank, world_size, config.seed, start)
 
-    loader = build_loader(train_set, shares, config.workers)
+    loader = build_loader(train_set, shares, config.workers, (config.seed, rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
@@ -69,13 +69,10 @@ def main(config: Config) -> None:
     for step in range(first_step + 1, config.steps + 1):
         # ---- 5. train: one optimizer step
         model.train()
-        lr = learning_rate(step, config)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        totals = torch.zeros(3, dtype=torch.float64, device=device)  # sums: loss, correct, targets
+        lr = set_learning_rate(optimizer, step, config)
+        totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, targets
         for micro_step in range(accumulate):
             batch = to_device(next(train_batches), device)
-
             accumulating = micro_step < accumulate - 1
 
             # gradients are averaged over the ranks once per optimizer step, in its last pass
@@ -91,10 +88,8 @@ def main(config: Config) -> None:
         # sum over the ranks
         totals = fabric.all_reduce(totals, reduce_op="sum")
 
-        # from the ranks' mean of sums to the mean over all targets of the step
-        for parameter in net.parameters():
-            if parameter.grad is not None:
-                parameter.grad *= world_size / totals[2]
+        # from the mean of the ranks' sums to the mean over all targets of the step
+        scale_gradients(net, world_size / totals[2])
 
         # L2 norm of the gradient, before it is clipped
         grad_norm = fabric.clip_gradients(
@@ -104,8 +99,7 @@ def main(config: Config) -> None:
         optimizer.step()
         optimizer.zero_grad()
         if step % config.log_every == 0:
-            loss, _, targets = totals.tolist()
-            log.train(step, loss=loss / targets, lr=lr, grad_norm=grad_norm.item())
+            log.train(step, totals, lr, grad_norm)
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:
@@ -119,10 +113,7 @@ def main(config: Config) -> None:
             # sum over the ranks
             totals = fabric.all_reduce(totals, reduce_op="sum")
 
-            loss, correct, targets = totals.tolist()
-            log.write(
-                step, val_loss=loss / targets, val_accuracy=correct / targets, val_samples=targets
-            )
+            log.validation(step, totals)
 
         # ---- 7. checkpoint: rank 0 writes, whole or not at all
         if step % config.checkpoint_every == 0 or step == config.steps:

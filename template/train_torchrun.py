@@ -13,12 +13,12 @@ import checkpoint
 import runtime
 from config import Config, parse
 from data import ShardedBatches, build_datasets, build_loader, build_val_loader, to_device
-from model import build_model, build_optimizer, learning_rate, loss_sums
+from model import build_model, build_optimizer, loss_sums, scale_gradients, set_learning_rate
 
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    runtime.prepare(config.devices)
+    runtime.prepare(config.processes)
 
     # NCCL between GPUs, gloo between CPUs
     cuda = torch.cuda.is_available()
@@ -41,7 +41,7 @@ def main(config: Config) -> None:
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(samples, size, rank, world_size, config.seed, start)
 
-    loader = build_loader(train_set, shares, config.workers)
+    loader = build_loader(train_set, shares, config.workers, (config.seed, rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(loader)
@@ -66,13 +66,10 @@ def main(config: Config) -> None:
     for step in range(first_step + 1, config.steps + 1):
         # ---- 5. train: one optimizer step
         model.train()
-        lr = learning_rate(step, config)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        totals = torch.zeros(3, dtype=torch.float64, device=device)  # sums: loss, correct, targets
+        lr = set_learning_rate(optimizer, step, config)
+        totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, targets
         for micro_step in range(accumulate):
             batch = to_device(next(train_batches), device)
-
             accumulating = micro_step < accumulate - 1
 
             # gradients are averaged over the ranks once per optimizer step, in its last pass
@@ -88,10 +85,8 @@ def main(config: Config) -> None:
         # sum over the ranks
         dist.all_reduce(totals)
 
-        # from the ranks' mean of sums to the mean over all targets of the step
-        for parameter in net.parameters():
-            if parameter.grad is not None:
-                parameter.grad *= world_size / totals[2]
+        # from the mean of the ranks' sums to the mean over all targets of the step
+        scale_gradients(net, world_size / totals[2])
 
         # L2 norm of the gradient, before it is clipped
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -99,8 +94,7 @@ def main(config: Config) -> None:
         optimizer.step()
         optimizer.zero_grad()
         if step % config.log_every == 0:
-            loss, _, targets = totals.tolist()
-            log.train(step, loss=loss / targets, lr=lr, grad_norm=grad_norm.item())
+            log.train(step, totals, lr, grad_norm)
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:
@@ -114,10 +108,7 @@ def main(config: Config) -> None:
             # sum over the ranks
             dist.all_reduce(totals)
 
-            loss, correct, targets = totals.tolist()
-            log.write(
-                step, val_loss=loss / targets, val_accuracy=correct / targets, val_samples=targets
-            )
+            log.validation(step, totals)
 
         # ---- 7. checkpoint: rank 0 writes, whole or not at all
         if step % config.checkpoint_every == 0 or step == config.steps:

@@ -25,9 +25,11 @@ def methods_table() -> str:
 
 def methods_diff() -> str:
     """What the method changes between the train files of torchrun and Fabric."""
-    files = [ROOT / "template" / f"train_{name}.py" for name in ("torchrun", "fabric")]
-    lines = [file.read_text().splitlines() for file in files]
-    diff = difflib.unified_diff(*lines, "torchrun/train.py", "fabric/train.py", n=0, lineterm="")
+    a, b = (
+        (ROOT / "template" / f"train_{name}.py").read_text().splitlines()
+        for name in ("torchrun", "fabric")
+    )
+    diff = difflib.unified_diff(a, b, "torchrun/train.py", "fabric/train.py", n=0, lineterm="")
     # without the numbers of the lines: they say nothing here
     shown = [re.sub(r"^@@.*@@", "@@", line) for line in diff]
     return "\n".join(["```diff", *shown, "```"])
@@ -36,11 +38,9 @@ def methods_diff() -> str:
 def generated(text: str) -> str:
     """The text of the README with its generated parts made anew."""
     for name, part in (("methods", methods_table()), ("diff", methods_diff())):
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        text, found = re.subn(
-            pattern, lambda m, part=part: m[1] + part + m[2], text, flags=re.DOTALL
-        )
-        assert found == 1, f"the README has one part {name}"
+        before, rest = text.split(f"<!-- {name} -->\n")
+        after = rest.split("\n<!-- end -->", maxsplit=1)[1]
+        text = f"{before}<!-- {name} -->\n{part}\n<!-- end -->{after}"
     return text
 
 

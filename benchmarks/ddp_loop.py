@@ -1,0 +1,75 @@
+"""The loop that a good engineer writes by hand: DDP and nothing else, on a project's network.
+
+torchrun --standalone --nproc-per-node 2 ddp_loop.py
+
+It is copied into a generated project, whose network, data and settings it uses, and prints a line
+every `log_every` steps, as the project does.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler
+
+from config import parse  # type: ignore[import-not-found]  # the project's, found where it runs
+from data import build_datasets  # type: ignore[import-not-found]  # likewise
+from model import build_model  # type: ignore[import-not-found]  # likewise
+
+
+def main() -> None:
+    """Train as the settings say and print the loss on rank 0."""
+    config = parse()
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", dist.get_node_local_rank()) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+
+    train_set, _ = build_datasets()
+    sampler: DistributedSampler[list[Tensor]] = DistributedSampler(train_set, seed=config.seed)
+    loader = DataLoader(train_set, config.micro_batch_size, sampler=sampler, drop_last=True)
+    batches = endless(loader, sampler)
+
+    torch.manual_seed(config.seed)
+    model = DistributedDataParallel(build_model(config).to(device))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    )
+    accumulate = config.global_batch_size // (config.micro_batch_size * dist.get_world_size())
+
+    for step in range(1, config.steps + 1):
+        for micro_step in range(accumulate):
+            images, digits = next(batches)
+            accumulating = micro_step < accumulate - 1
+            with model.no_sync() if accumulating else nullcontext():
+                scores = model(images.to(device, non_blocking=True))
+                loss = nn.functional.cross_entropy(scores, digits.to(device, non_blocking=True))
+                (loss / accumulate).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % config.log_every == 0:
+            value = loss.item()
+            if dist.get_rank() == 0:
+                print(f"step {step}  loss {value:.5g}", flush=True)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def endless(
+    loader: DataLoader[list[Tensor]], sampler: DistributedSampler[list[Tensor]]
+) -> Iterator[list[Tensor]]:
+    """Batches of this rank, epoch after epoch, each in another order."""
+    epoch = 0
+    while True:
+        sampler.set_epoch(epoch)
+        yield from loader
+        epoch += 1
+
+
+if __name__ == "__main__":
+    main()

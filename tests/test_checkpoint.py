@@ -1,0 +1,116 @@
+"""A checkpoint is whole or it is not used."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import checkpoint
+from config import Config
+from model import build_model, build_optimizer
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """A process group of this process."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Settings of a run whose directory holds checkpoints of the steps 1, 2 and 3."""
+    config = Config(run_dir=tmp_path)
+    torch.manual_seed(0)
+    net = build_model(config)
+    optimizer = build_optimizer(net, config)
+    for step in (1, 2, 3):
+        checkpoint.save(step, net, optimizer, config)
+    return config
+
+
+def folder(config: Config, step: int) -> Path:
+    return config.run_dir / "checkpoints" / f"step-{step:09d}"
+
+
+def test_the_last_two_are_kept_and_the_newest_is_found(config: Config) -> None:
+    assert sorted((config.run_dir / "checkpoints").iterdir()) == [
+        folder(config, 2),
+        folder(config, 3),
+    ]
+    assert checkpoint.newest(config.run_dir) == (3, folder(config, 3))
+
+
+@pytest.mark.parametrize(
+    "harm", ["flip", "truncate", "no state", "no manifest", "half a manifest", "empty"]
+)
+def test_a_damaged_one_is_skipped_with_its_reason(
+    config: Config, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, manifest = folder(config, 3) / "state.pt", folder(config, 3) / "manifest.json"
+    content = state.read_bytes()
+    match harm:
+        case "flip":
+            state.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+        case "truncate":
+            state.write_bytes(content[:-1])
+        case "no state":
+            state.unlink()
+        case "no manifest":
+            manifest.unlink()
+        case "half a manifest":
+            manifest.write_text(manifest.read_text()[:40])
+        case "empty":
+            shutil.rmtree(folder(config, 3))
+            folder(config, 3).mkdir()
+    assert checkpoint.newest(config.run_dir) == (2, folder(config, 2))
+    assert f"skipped checkpoint {folder(config, 3)}: " in capsys.readouterr().out
+
+
+def test_a_damaged_one_of_a_later_step_pushes_no_good_one_out(config: Config) -> None:
+    for step in (2, 3):
+        (folder(config, step) / "state.pt").unlink()
+    net = build_model(config)
+    checkpoint.save(1, net, build_optimizer(net, config), config)
+    assert checkpoint.newest(config.run_dir) == (1, folder(config, 1))
+
+
+def test_other_folders_beside_them_are_left_alone(config: Config) -> None:
+    copy = folder(config, 3).with_name("step-000000003-good")
+    shutil.copytree(folder(config, 3), copy)
+    assert checkpoint.newest(config.run_dir)[0] == 3
+    net = build_model(config)
+    checkpoint.save(4, net, build_optimizer(net, config), config)
+    assert copy.exists()
+
+
+def test_one_of_a_newer_format_is_not_read(config: Config) -> None:
+    path = folder(config, 3) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    assert checkpoint.newest(config.run_dir)[0] == 2
+
+
+def test_what_a_killed_writer_left_is_not_read_and_goes(config: Config) -> None:
+    left = config.run_dir / "checkpoints/.step-000000004.tmp"
+    left.mkdir()
+    (left / "state.pt").write_bytes(b"half")
+    assert checkpoint.newest(config.run_dir)[0] == 3
+    net = build_model(config)
+    checkpoint.save(4, net, build_optimizer(net, config), config)
+    assert not left.exists()
+    assert checkpoint.newest(config.run_dir)[0] == 4
+
+
+def test_it_holds_the_bare_network(config: Config) -> None:
+    state = torch.load(folder(config, 3) / "state.pt", weights_only=True)
+    assert state["model"].keys() == build_model(config).state_dict().keys()
+    assert len(state["random"]) == 1
+
+
+def test_a_new_run_has_none(tmp_path: Path) -> None:
+    assert checkpoint.newest(tmp_path / "new") == (0, None)

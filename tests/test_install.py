@@ -1,0 +1,104 @@
+"""Installations as users make them: into fresh environments, by pip and by uv."""
+
+import json
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import BIN, ROOT, TEMPLATE, environment, metrics, run, scaffold
+
+from scaffold.methods import METHODS
+
+# the versions that the tests use; without byte-compiling an installation takes half the time
+PINNED = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt"), "PIP_NO_COMPILE": "1"}
+FRESH = environment(PATH="/usr/local/bin:/usr/bin:/bin", **PINNED)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this repository."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [str(BIN / "uv"), "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
+    result = run(command, seconds=300)
+    assert result.status == 0, result.err
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_carries_the_template_and_nothing_it_left_behind(wheel: Path) -> None:
+    prefix = "scaffold/_template/template/"
+    names = {
+        name.removeprefix(prefix)
+        for name in zipfile.ZipFile(wheel).namelist()
+        if name.startswith(prefix)
+    }
+    ignored = run("git ls-files --others --ignored --exclude-standard --directory .", TEMPLATE).out
+    own = {str(path.relative_to(TEMPLATE)) for path in TEMPLATE.rglob("*") if path.is_file()}
+    own = {name for name in own if not any(part in name for part in ignored.splitlines())}
+    assert names == own
+    assert "train_fabric.py" in names
+    assert not [name for name in names if "cache" in name]
+
+
+def test_the_wheel_works_in_an_empty_environment_away_from_the_repository(
+    wheel: Path, projects: dict[str, Path], tmp_path: Path
+) -> None:
+    """Also when pip has byte-compiled the template: no .pyc may reach a project."""
+    result = run(
+        f"{sys.executable} -m venv venv && venv/bin/pip install --quiet --compile '{wheel}'",
+        tmp_path,
+        env=environment(PIP_CONSTRAINT=PINNED["PIP_CONSTRAINT"]),
+        seconds=300,
+    )
+    assert result.status == 0, result.err
+    site = next((tmp_path / "venv/lib").glob("*/site-packages/scaffold/_template"))
+    assert list(site.rglob("*.pyc")), "pip compiles what it installs"
+    for method in METHODS:
+        words = ["venv/bin/scaffold", "new", "--method", method, method, "--no-git"]
+        result = run([*words, "--project-name", "digits"], tmp_path)
+        assert result.status == 0, result.err
+        for path in projects[method].rglob("*"):
+            copy = tmp_path / method / path.relative_to(projects[method])
+            assert path.is_dir() or "cache" in str(path) or copy.read_bytes() == path.read_bytes()
+        assert not list((tmp_path / method).rglob("*.pyc"))
+
+
+def test_uvx_makes_a_project_without_an_installation(tmp_path: Path) -> None:
+    words = [str(BIN / "uvx"), "--quiet", "--from", str(ROOT), "scaffold", "new"]
+    result = run([*words, "--method", "fabric", "digits"], tmp_path, seconds=300)
+    assert result.status == 0, result.err
+    assert (tmp_path / "digits/train.py").read_bytes() == (
+        TEMPLATE / "train_fabric.py"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_uv_resolves_a_project(projects: dict[str, Path], method: str, tmp_path: Path) -> None:
+    """`uv sync` would download a torch of several GB here; its first half, `uv lock`, does not."""
+    shutil.copy(projects[method] / "pyproject.toml", tmp_path)
+    result = run([str(BIN / "uv"), "lock", "--quiet"], tmp_path, seconds=300)
+    assert result.status == 0, result.err
+    locked = (tmp_path / "uv.lock").read_text()
+    library = METHODS[method].requires or "torch"
+    assert f'name = "{library}"' in locked
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_printed_commands_install_and_train_a_project(method: str, tmp_path: Path) -> None:
+    """Pasted as they are, into a shell that knows no virtual environment."""
+    made = scaffold("new", "--method", method, "digits", folder=tmp_path)
+    assert made.status == 0, made.err
+    steps = [line.strip() for line in made.out.splitlines() if line.startswith("  ")]
+    assert len(steps) == 5
+    steps[1] = steps[1].replace("python3", sys.executable)
+    result = run("\n".join(steps), tmp_path, env=FRESH, seconds=420)
+    assert result.status == 0, result.out[-2000:] + result.err[-2000:]
+    assert metrics(tmp_path / "digits/runs/default")[-1]["val_accuracy"] >= 0.97
+    listed = run(["digits/.venv/bin/pip", "list", "--format", "json"], tmp_path, env=FRESH).out
+    names = {package["name"] for package in json.loads(listed)}
+    others = {m.requires for m in METHODS.values() if m.requires} - {METHODS[method].requires}
+    assert not names & (others | {"scaffold", "copier"})
+    status = run(["git", "status", "--porcelain"], tmp_path / "digits").out
+    assert status == ""  # what installing and training leave behind is ignored

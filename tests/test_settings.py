@@ -1,0 +1,102 @@
+"""The settings of a run: where they come from, and that wrong ones start nothing."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from conftest import launch, metrics, run, train
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import Config, problems
+from scaffold.methods import METHODS
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(
+    projects: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "a.toml").write_text('steps = 3\nlr = 0.5\nprecision = "fp32"\nlog_every = 1\n')
+    run_dir = tmp_path / 'a "run"'
+    train(projects["fabric"], run_dir, "--config", tmp_path / "a.toml", "--lr", 0.25)
+    saved = tomllib.loads((run_dir / "config.toml").read_text())
+    assert (saved["steps"], saved["lr"], saved["seed"]) == (3, 0.25, 0)
+    assert saved.keys() == {field.name for field in fields(Config)} - {"config", "run_dir"}
+    assert [line["step"] for line in metrics(run_dir)] == [1, 2, 3, 3]
+    # what was saved is a settings file itself
+    again = train(projects["fabric"], tmp_path / "again", "--config", run_dir / "config.toml")
+    assert [line.get("loss") for line in metrics(again)] == [
+        line.get("loss") for line in metrics(run_dir)
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wrong_settings_start_nothing_and_are_told_all_at_once(
+    projects: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    flags = ["--steps", 0, "--lr", -1, "--global_batch_size", 30, "--micro_batch_size", 10]
+    result = launch(projects[method], "--run_dir", tmp_path / "run", *flags)
+    assert result.status != 0
+    lines = [line for line in result.err.splitlines() if line.startswith(("error: ", "hint: "))]
+    assert lines == [
+        "error: steps `0` is not in 1..1e+09",
+        "hint: set --steps 1",
+        "error: lr `-1.0` is not in 0..1e+06",
+        "hint: set --lr 0.01",
+        "error: micro_batch_size `10` x ranks `2` = 20 does not divide global_batch_size `30`",
+        "hint: set --micro_batch_size 5",
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--stepz", "3"], "--stepz"),
+        (["--steps", "many"], "--steps"),
+        (["--precision", "fp16"], "--precision"),
+        (["--config", "missing.toml"], "error: cannot read `missing.toml`"),
+        (["--config", "train.py"], "error: cannot read `train.py`"),
+        (["--config", "stray.toml"], "error: `stepz` in stray.toml is no setting"),
+        (["--config", "types.toml"], "--steps"),
+    ],
+)
+def test_a_wrong_command_line_or_file_is_told(
+    projects: dict[str, Path], flags: list[str], message: str
+) -> None:
+    project = projects["torchrun"]
+    (project / "stray.toml").write_text("stepz = 3\n")
+    (project / "types.toml").write_text('steps = "many"\n')
+    result = run(["python", "train.py", *flags], project)
+    for name in ("stray.toml", "types.toml"):
+        (project / name).unlink()
+    assert result.status == 2
+    assert message in result.out + result.err
+    assert "Traceback" not in result.err
+
+
+def test_devices_must_be_the_launcher_s(projects: dict[str, Path]) -> None:
+    result = launch(projects["torchrun"], "--devices", 3, "--lr", "inf")
+    assert result.status != 0
+    assert "error: devices `3`, but the launcher started 2\nhint: torchrun " in result.err
+    assert "error: lr `inf` is not in 0..1e+06" in result.err
+
+
+def test_spawn_does_not_start_processes_from_a_launcher_s(projects: dict[str, Path]) -> None:
+    result = run(["torchrun", "--standalone", "train.py"], projects["spawn"])
+    assert "error: train.py starts its processes itself\nhint: python train.py " in result.err
+
+
+@given(st.integers(-2, 300), st.integers(-2, 300), st.integers(1, 9))
+def test_accepted_sizes_make_the_global_batch(batch: int, micro: int, world_size: int) -> None:
+    config = Config(global_batch_size=batch, micro_batch_size=micro, devices=1)
+    found = problems(config, world_size)
+    if not found:
+        assert config.accumulate(world_size) * micro * world_size == batch
+    elif min(batch, micro) >= 1:
+        # the remedy works
+        ((_, remedy),) = found
+        name, value = remedy.removeprefix("set --").split()
+        other = {"micro_batch_size": micro, "global_batch_size": batch} | {name: int(value)}
+        fixed = Config(devices=1, **other)  # type: ignore[arg-type]  # the two are numbers
+        assert not problems(fixed, world_size)

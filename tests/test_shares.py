@@ -1,0 +1,85 @@
+"""`scaffold shares` computes what a project's loaders do, for any numbers."""
+
+import itertools
+import json
+
+import pytest
+from accelerate.data_loader import BatchSamplerShard
+from conftest import scaffold
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data import ShardedBatches
+from scaffold.methods import METHODS
+from scaffold.shares import shares
+
+SMALL = st.integers(1, 40)
+
+
+def test_the_table_of_the_article() -> None:
+    interleaved = [[list(range(0, 20, 2)), list(range(1, 20, 2))]]
+    for method in ("spawn", "torchrun", "fabric"):
+        assert shares(method, samples=20, batch_size=10, ranks=2) == interleaved
+    assert shares("accelerate", samples=20, batch_size=10, ranks=2) == [
+        [list(range(10)), list(range(10, 20))]
+    ]
+
+
+@given(samples=SMALL, batch_size=SMALL, ranks=st.integers(1, 5))
+def test_they_are_the_batches_of_the_loaders(samples: int, batch_size: int, ranks: int) -> None:
+    for method in METHODS:
+        computed = shares(method, samples, batch_size, ranks)
+        for rank in range(ranks):
+            mine = ShardedBatches(samples, batch_size, rank, ranks, seed=0, shuffle=False)
+            if method == "accelerate":
+                whole = ShardedBatches(samples, batch_size * ranks, 0, 1, seed=0, shuffle=False)
+                mine = BatchSamplerShard(whole, ranks, rank, split_batches=True)
+            expected = list(itertools.islice(mine, len(computed)))
+            found = [[position % samples for position in step[rank]] for step in computed]
+            assert found == expected
+
+
+@given(samples=SMALL, batch_size=SMALL, ranks=st.integers(1, 5))
+def test_every_sample_comes_once_before_the_next_epoch(
+    samples: int, batch_size: int, ranks: int
+) -> None:
+    for method in METHODS:
+        steps = shares(method, samples, batch_size, ranks)
+        positions = sorted(position for step in steps for share in step for position in share)
+        assert positions == list(range(len(positions)))
+        assert samples <= len(positions) < samples + batch_size * ranks
+
+
+def test_all_four_stand_side_by_side() -> None:
+    assert scaffold("shares").out.splitlines() == [
+        "step  rank  spawn          torchrun       fabric         accelerate",
+        "1     0     0, 2, ..., 18  0, 2, ..., 18  0, 2, ..., 18  0, 1, ..., 9",
+        "1     1     1, 3, ..., 19  1, 3, ..., 19  1, 3, ..., 19  10, 11, ..., 19",
+    ]
+
+
+def test_numbers_that_do_not_divide_show_where_the_next_epoch_begins() -> None:
+    result = scaffold("shares", "--method", "fabric", "--samples", 7, "--batch-size", 2)
+    assert result.out.splitlines() == [
+        "step  rank  fabric",
+        "1     0     0, 2",
+        "1     1     1, 3",
+        "2     0     4, 6",
+        "2     1     5 | 0",
+        "|: here the next epoch begins; every sample comes once per epoch",
+    ]
+
+
+def test_shares_as_json() -> None:
+    result = scaffold(*["shares", "--samples", "4", "--batch-size", "2", "--json"])
+    assert json.loads(result.out) == {
+        method: [[[0, 1], [2, 3]]] if method == "accelerate" else [[[0, 2], [1, 3]]]
+        for method in METHODS
+    }
+
+
+@pytest.mark.parametrize("flag", ["samples", "batch-size", "ranks"])
+def test_numbers_below_one_are_refused(flag: str) -> None:
+    result = scaffold("shares", f"--{flag}", 0)
+    assert result.status == 2
+    assert result.err == f"error: --{flag} `0` is below 1\nhint: set --{flag} 1 or more\n"

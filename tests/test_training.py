@@ -1,0 +1,143 @@
+"""The four methods train for real, on two processes, and reach the same weights."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import BIN, environment, largest_difference, launch, metrics, run, train, weights
+
+from config import Config
+from data import ShardedBatches, build_datasets
+from model import build_model, build_optimizer, learning_rate, loss_sums
+from scaffold.methods import METHODS
+
+# 64 samples per step, 16 per rank and pass: two passes make a step on two ranks
+STEPS, HALF = 60, 30
+FLAGS = ["--steps", STEPS, "--checkpoint_every", HALF, "--micro_batch_size", 16]
+EXACT = 0.0 if torch.cuda.device_count() < 2 else 1e-6  # GPU kernels may add in any order
+
+
+@pytest.fixture(scope="module")
+def runs(projects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of 60 steps on two processes for each method."""
+    parent = tmp_path_factory.mktemp("runs")
+    return {method: train(projects[method], parent / method, *FLAGS) for method in METHODS}
+
+
+@pytest.fixture(scope="module")
+def oracle() -> dict[str, torch.Tensor]:
+    """The weights of a plain loop: one process, the whole global batch in one pass, a mean loss."""
+    config = Config(steps=STEPS)
+    train_set, _ = build_datasets()
+    order = iter(ShardedBatches(len(train_set), config.global_batch_size, 0, 1, config.seed))
+    torch.manual_seed(config.seed)
+    net = build_model(config)
+    optimizer = build_optimizer(net, config)
+    for step in range(1, STEPS + 1):
+        batch = list(train_set[next(order)])
+        (loss_sums(net, batch)[0] / config.global_batch_size).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, config)
+        optimizer.step()
+        optimizer.zero_grad()
+    return dict(net.state_dict())
+
+
+def test_the_methods_reach_the_weights_of_a_single_process(
+    runs: dict[str, Path], oracle: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {method: largest_difference(weights(runs[method], STEPS), oracle) for method in METHODS}
+    with capsys.disabled():
+        print(f"\nlargest difference of a weight to a single process, {STEPS} steps: {found}")
+    assert max(found.values()) <= 1e-5
+
+
+def test_spawn_and_torchrun_agree_bit_for_bit(runs: dict[str, Path]) -> None:
+    spawn, torchrun = (weights(runs[method], STEPS) for method in ("spawn", "torchrun"))
+    assert largest_difference(spawn, torchrun) <= EXACT
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(METHODS, 2)))
+def test_a_run_goes_on_under_another_method(
+    projects: dict[str, Path], runs: dict[str, Path], first: str, second: str, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(runs[first], run_dir)
+    shutil.rmtree(run_dir / f"checkpoints/step-{STEPS:09d}")
+    train(projects[second], run_dir, *FLAGS)
+    assert largest_difference(weights(run_dir, STEPS), weights(runs[first], STEPS)) <= 1e-5
+    for line, expected in zip(metrics(run_dir), metrics(runs[first]), strict=True):
+        for name in line.keys() - {"samples_per_second"}:
+            assert line[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_project_passes_its_own_tests(projects: dict[str, Path], method: str) -> None:
+    """They train to 97 % accuracy, compare two processes with one, resume, and look at shares."""
+    result = run([str(BIN / "python"), "-m", "pytest", "-q"], projects[method], seconds=300)
+    assert result.status == 0, result.out
+    assert "4 passed" in result.out
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shares_prints_the_shares_of_the_article(projects: dict[str, Path], method: str) -> None:
+    result = launch(projects[method], program="shares.py")
+    assert result.status == 0, result.err
+    if method == "accelerate":
+        expected = [list(range(10)), list(range(10, 20))]
+    else:
+        expected = [list(range(0, 20, 2)), list(range(1, 20, 2))]
+    assert result.out.splitlines() == [
+        f"step 1 rank {rank}: {', '.join(map(str, share))}" for rank, share in enumerate(expected)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        ("torchrun", "python train.py"),
+        ("accelerate", "python train.py"),
+        ("accelerate", "accelerate launch --cpu --num_processes 1 train.py"),
+        ("fabric", "torchrun --standalone --nproc-per-node 3 train.py --global_batch_size 48"),
+    ],
+)
+def test_other_launch_lines_work(
+    projects: dict[str, Path], method: str, line: str, tmp_path: Path
+) -> None:
+    """Alone without a launcher, under Accelerate's, and on a number of ranks that is odd."""
+    flags = f"--steps 4 --log_every 2 --workers 1 --run_dir {tmp_path}"
+    cpu = environment(CUDA_VISIBLE_DEVICES="")
+    result = run(f"{line} {flags}", projects[method], env=cpu)
+    assert result.status == 0, result.out + result.err
+    assert [entry["step"] for entry in metrics(tmp_path)] == [2, 4, 4]
+    assert metrics(tmp_path)[-1]["val_samples"] == 360
+
+
+def test_bf16_trains_and_differs(projects: dict[str, Path], tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        train(projects["torchrun"], tmp_path / precision, "--steps", 20, "--precision", precision)
+    a, b = (weights(tmp_path / precision, 20) for precision in ("fp32", "bf16"))
+    assert all(tensor.dtype == torch.float32 for tensor in b.values())
+    assert largest_difference(a, b) > 1e-4
+    assert metrics(tmp_path / "bf16")[-1]["val_loss"] == pytest.approx(
+        metrics(tmp_path / "fp32")[-1]["val_loss"], rel=0.1
+    )
+
+
+def test_a_run_directory_holds_what_happened(runs: dict[str, Path]) -> None:
+    for method, run_dir in runs.items():
+        names = sorted(path.name for path in run_dir.iterdir())
+        assert names == ["checkpoints", "config.toml", "metrics.jsonl"], method
+        kept = sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+        assert kept == ["step-000000030", "step-000000060"]
+        lines = metrics(run_dir)
+        steps = [line for line in lines if "loss" in line]
+        assert [line["step"] for line in steps] == list(range(10, STEPS + 1, 10))
+        assert set(steps[0]) == {"step", "loss", "lr", "grad_norm", "samples_per_second"}
+        assert set(lines[-1]) == {"step", "val_loss", "val_accuracy", "val_samples"}
+        manifest = json.loads((run_dir / "checkpoints/step-000000060/manifest.json").read_text())
+        assert (manifest["step"], manifest["world_size"], manifest["format"]) == (STEPS, 2, 1)
