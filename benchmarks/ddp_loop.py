@@ -8,16 +8,17 @@ every `log_every` steps, as the project does.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 
-from config import parse  # type: ignore[import-not-found]  # the project's, found where it runs
-from data import build_datasets  # type: ignore[import-not-found]  # likewise
-from model import build_model  # type: ignore[import-not-found]  # likewise
+from config import parse
+from data import Batch, build_datasets
+from model import build_model
 
 
 def main() -> None:
@@ -30,8 +31,10 @@ def main() -> None:
     dist.init_process_group("nccl" if cuda else "gloo")
 
     train_set, _ = build_datasets()
-    sampler: DistributedSampler[list[Tensor]] = DistributedSampler(train_set, seed=config.seed)
-    loader = DataLoader(train_set, config.micro_batch_size, sampler=sampler, drop_last=True)
+    sampler: DistributedSampler[Any] = DistributedSampler(train_set, seed=config.seed)
+    loader: DataLoader[Any] = DataLoader(
+        train_set, config.micro_batch_size, sampler=sampler, drop_last=True
+    )
     batches = endless(loader, sampler)
 
     torch.manual_seed(config.seed)
@@ -60,9 +63,7 @@ def main() -> None:
     dist.destroy_process_group()
 
 
-def endless(
-    loader: DataLoader[list[Tensor]], sampler: DistributedSampler[list[Tensor]]
-) -> Iterator[list[Tensor]]:
+def endless(loader: DataLoader[Any], sampler: DistributedSampler[Any]) -> Iterator[Batch]:
     """Batches of this rank, epoch after epoch, each in another order."""
     epoch = 0
     while True:

@@ -114,7 +114,7 @@ def problems(config: Config, world_size: int) -> list[tuple[str, str]]:
         *((name, 1, 10**9, "10") for name in ("log_every", "validate_every", "checkpoint_every")),
         *((name, 0, 10**9, "0") for name in ("warmup_steps", "workers", "seed")),
         *((name, 0, 1e6, "0.01") for name in ("lr", "weight_decay")),
-        ("clip", 0, float("inf"), "1"),
+        ("clip", 1e-9, float("inf"), "1"),
     ):
         value = getattr(config, name)
         if not low <= value <= high:

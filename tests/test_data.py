@@ -4,11 +4,12 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Sampler
 
-from data import ShardedBatches, build_datasets, build_val_loader
+from data import ShardedBatches, build_datasets, build_loader, build_val_loader
 
 
 def global_batches(
@@ -53,6 +54,24 @@ def test_validation_reads_every_sample_once_on_any_number_of_ranks(world_size: i
     read = Counter(index for loader in ranks for index in loader.sampler)
     assert read == Counter(range(360))
     assert sum(len(batch[0]) for loader in ranks for batch in loader) == 360
+
+
+def test_loading_draws_nothing_from_the_random_numbers_of_training() -> None:
+    """Else a model with dropout would differ after a resume, or with another validate_every."""
+    train_set, val_set = build_datasets()
+    order = ShardedBatches(len(train_set), 8, 0, 1, seed=0)
+    before = torch.get_rng_state()
+    next(iter(build_loader(train_set, order, 0, (0, 0, 0))))
+    assert len(list(build_val_loader(val_set, 32, 0, 1))) == 12
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_loader_workers_draw_other_numbers_on_each_rank_and_after_a_resume() -> None:
+    train_set, _ = build_datasets()
+    order = ShardedBatches(len(train_set), 8, 0, 1, seed=0)
+    seeds = [(0, 0, 0), (0, 1, 0), (0, 0, 50), (1, 0, 0)]
+    generators = [build_loader(train_set, order, 1, seed).generator for seed in seeds]
+    assert len({generator.initial_seed() for generator in generators}) == len(seeds)
 
 
 def test_libraries_find_no_set_epoch_to_call() -> None:

@@ -57,7 +57,7 @@ def test_a_project_needs_torch_and_the_library_of_its_method(
 ) -> None:
     project = tomllib.loads((projects[method] / "pyproject.toml").read_text())["project"]
     libraries = {line.split(">=")[0] for line in project["dependencies"]}
-    assert libraries == {"torch", "tqdm", "tyro"} | ({METHODS[method].requires} - {None})
+    assert libraries == {"torch", "numpy", "tqdm", "tyro"} | ({METHODS[method].requires} - {None})
     assert project["name"] == "digits"
 
 
