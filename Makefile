@@ -19,7 +19,7 @@ lint: .venv/ready
 	$(BIN)/mypy template
 
 bench: .venv/ready
-	$(BIN)/pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
 
 # installs once, and again when what is wanted changes

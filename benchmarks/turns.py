@@ -1,7 +1,7 @@
 """A training run that advances only in its turns, so that two runs can alternate on one machine.
 
-Two runs one after the other are minutes apart, and on a shared machine the speed drifts by 30 %
-meanwhile. Stopped and continued by signals they alternate every half second, and the drift cancels.
+Two runs one after the other are half a minute apart, and the speed of a shared machine drifts by
+30 % meanwhile. Stopped and continued by signals they alternate every half second.
 """
 
 import os
@@ -14,31 +14,18 @@ from threading import Timer
 from types import TracebackType
 from typing import Self
 
-LIMIT = 240  # seconds on the clock from the start to the end of a run, some five times its need
+LIMIT = 240  # seconds on the clock from a run's start to its end, some five times what it needs
 
 
 class Run:
     """A program, whatever processes it starts, and its lines `step N ...` on stdout."""
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
-        self.command = command
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self.command, self.folder, self.environment = command, folder, environment
+        self.process: subprocess.Popen[str] | None = None
         self.timer = Timer(LIMIT, self.kill)
-        self.timer.start()
 
     def __enter__(self) -> Self:
-        """Wait for the first line, which comes after the start and the first steps, and pause."""
-        self.wait_for_line()
-        self.send(signal.SIGSTOP)
         return self
 
     def __exit__(
@@ -51,18 +38,38 @@ class Run:
         self.kill()
 
     def turn(self) -> float:
-        """Go on until the next line, then pause; gives the seconds on the clock."""
+        """Start or go on, up to the next line, and pause; gives the seconds on the clock.
+
+        Raises CalledProcessError where the program ends or reaches the limit.
+        """
         begin = time.perf_counter()
+        if self.process is None:
+            self.start()
         self.send(signal.SIGCONT)
         self.wait_for_line()
         seconds = time.perf_counter() - begin
-        # it may get on by a millisecond before it stops: the same for every run
+        # it gets on by a millisecond before it stops: the same for every run
         self.send(signal.SIGSTOP)
         return seconds
 
+    def start(self) -> None:
+        """Start the program; from now on it has LIMIT seconds."""
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # Fabric and torchrun announce themselves there
+            start_new_session=True,
+        )
+        self.timer.start()
+
     def wait_for_line(self) -> None:
-        """Read to the next line about a step; raises CalledProcessError where the run ends."""
-        assert self.process.stdout is not None, "it was opened as a pipe"
+        """Read up to the next line about a step."""
+        assert self.process is not None, "it has been started"
+        assert self.process.stdout is not None, "stdout is a pipe"
         for line in self.process.stdout:
             if line.startswith("step "):
                 return
@@ -70,16 +77,17 @@ class Run:
         raise subprocess.CalledProcessError(self.process.wait(), self.command)
 
     def kill(self) -> None:
-        """End the run's processes; none is left, even if it was paused."""
+        """End the run's processes, also when they are paused."""
         self.send(signal.SIGKILL)
-        self.process.wait()
+        if self.process is not None:
+            self.process.wait()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to all processes of the run.
 
         Not to the process group: torchrun's workers lead groups of their own.
         """
-        if self.process.poll() is None:
+        if self.process is not None and self.process.poll() is None:
             for pid in family(self.process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
