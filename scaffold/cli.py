@@ -46,7 +46,7 @@ class QuestionsAsFlags(click.Command):
         for question in questions():
             choices = f" ({', '.join(question.choices)})" if question.choices else ""
             flag = f"--{question.name.replace('_', '-')}"
-            flags.append(click.Option([flag], help=f"{sentence(question.help)}{choices}."))
+            flags.append(click.Option([flag], help=f"{question.sentence}{choices}."))
         return [*flags, *super().get_params(ctx)]
 
 
@@ -92,6 +92,8 @@ def new(
         click.echo("\n".join(names))
     else:
         click.echo(f"{path}: {method.title}, {len(names)} files\n")
+        if not no_git and not (target / ".git").exists():
+            click.echo("it lies in a git repository already, so nothing was committed", err=True)
         click.echo("\n".join(f"  {step}" for step in steps))
 
 
@@ -110,7 +112,7 @@ def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, st
             flag = f"--{question.name.replace('_', '-')}"
             answer = ask(
                 flag,
-                f"{sentence(question.help)} ({options})",
+                f"{question.sentence} ({options})",
                 f"add {flag} with one of: {options}",
             )
         if question.choices and answer not in question.choices:
@@ -118,11 +120,6 @@ def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, st
             raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
         answers[question.name] = answer
     return answers
-
-
-def sentence(text: str) -> str:
-    """The text with a capital first letter."""
-    return text[:1].upper() + text[1:]
 
 
 def ask(what: str, prompt: str, remedy: str) -> str:

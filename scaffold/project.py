@@ -59,7 +59,8 @@ def check_place(path: Path) -> None:
         remedy = f"cd .. && scaffold new {path.resolve().name}"
         raise ScaffoldError("the current folder cannot be replaced", remedy, PRECONDITION)
     if not path.parent.is_dir():
-        remedy = f"mkdir -p {quote(str(path.parent))}"
+        free = not os.path.lexists(path.parent)
+        remedy = f"mkdir -p {quote(str(path.parent))}" if free else other
         raise ScaffoldError(f"`{path.parent}` is not a folder", remedy, PRECONDITION)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ScaffoldError(f"`{path.parent}` is not writable", other, PRECONDITION)

@@ -3,17 +3,21 @@
 from scaffold.errors import USAGE, ScaffoldError
 from scaffold.methods import METHODS
 
+LARGEST = 100_000  # of each number: a table that nobody can read takes long to make
+
 
 def shares(method: str, samples: int, batch_size: int, ranks: int) -> list[list[list[int]]]:
     """Positions that each rank reads until every sample was read once: [step][rank] -> positions.
 
     The samples are not shuffled. A position p is sample p % samples of epoch p // samples: where
     the samples are no multiple of a step's, the last step goes on with the next epoch.
-    batch_size counts samples per rank and step. Raises ScaffoldError when a number is below 1.
+    batch_size counts samples per rank and step.
+    Raises ScaffoldError when a number is not in 1..LARGEST.
     """
     for name, number in (("samples", samples), ("batch-size", batch_size), ("ranks", ranks)):
-        if number < 1:
-            raise ScaffoldError(f"--{name} `{number}` is below 1", f"set --{name} 1 or more", USAGE)
+        if not 1 <= number <= LARGEST:
+            fact = f"--{name} `{number}` is not in 1..{LARGEST}"
+            raise ScaffoldError(fact, f"set --{name} to a smaller picture of your run", USAGE)
     size = batch_size * ranks
     steps = -(-samples // size)
     return [

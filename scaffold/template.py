@@ -23,6 +23,11 @@ class Question:
     choices: tuple[str, ...]  # empty where any text will do
     default: str | None
 
+    @property
+    def sentence(self) -> str:
+        """The help with a capital first letter."""
+        return self.help[:1].upper() + self.help[1:]
+
 
 def questions() -> list[Question]:
     """The questions that a person answers, in their order."""

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import nn
 
 import runtime
-from config import Config
+from config import Config, leave_if
 
 FORMAT = 1  # a reader refuses newer ones
 KEEP = 2  # checkpoints; the one before the newest is for the day the newest is damaged
@@ -68,8 +68,12 @@ def steps(folder: Path) -> list[tuple[int, Path]]:
 def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the state of a checkpoint into the network, the optimizer and the random generators."""
     state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-    net.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        net.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError):
+        remedy = "set --run_dir runs/new, or delete this run"
+        leave_if([(f"{folder} is of another network or optimizer", remedy)])
     if len(state["random"]) == dist.get_world_size():
         set_random_state(state["random"][dist.get_rank()])
     else:  # as many streams as there are ranks now, none of them used before
@@ -106,8 +110,8 @@ def damage(folder: Path) -> str | None:
         manifest = json.loads((folder / "manifest.json").read_text())
         if manifest["format"] > FORMAT:
             return f"format {manifest['format']} is newer than this program's {FORMAT}"
-        for name, expected in manifest["files"].items():
-            if size_and_crc32(folder / name) != expected:
+        for name in ("state.pt",):
+            if size_and_crc32(folder / name) != manifest["files"][name]:
                 return f"{name} does not match its checksum"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"not readable ({error})"

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import tomllib
 from argparse import ArgumentParser
 from dataclasses import asdict, dataclass, fields
@@ -51,8 +52,9 @@ class Config:
         return int(os.environ.get("GROUP_WORLD_SIZE", 1))
 
     def to_toml(self) -> str:
-        """The settings as TOML that `--config` reads, without the two that name places."""
-        values = {k: v for k, v in asdict(self).items() if k not in ("config", "run_dir")}
+        """The settings as TOML that `--config` reads, without those of a place or a machine."""
+        places = ("config", "run_dir", "devices")
+        values = {k: v for k, v in asdict(self).items() if k not in places}
         # TOML writes these as JSON does, but for inf
         text = {k: repr(v) if isinstance(v, float) else json.dumps(v) for k, v in values.items()}
         return "".join(f"{name} = {value}\n" for name, value in text.items())
@@ -92,14 +94,16 @@ def toml_flags(path: Path) -> list[str]:
 
 
 def device_problems(config: Config) -> list[tuple[str, str]]:
-    """Why these processes cannot be started here: (fact, remedy) each."""
+    """Why a run cannot be started here: (fact, remedy) each."""
+    if config.run_dir.exists() and not config.run_dir.is_dir():
+        return [(f"run_dir `{config.run_dir}` is a file", "set --run_dir runs/new")]
     asked, launched = config.devices, int(os.environ.get("LOCAL_WORLD_SIZE", 0))
     gpus = torch.cuda.device_count()
     if asked < 0:
         return [(f"devices `{asked}` is below 0", "set --devices 0 for one per GPU")]
     if launched and asked not in (0, launched):
         remedy = f"torchrun --standalone --nproc-per-node {asked} train.py"
-        return [(f"devices `{asked}`, but the launcher started {launched}", remedy)]
+        return [(f"devices `{asked}`, but processes here: {launched}", remedy)]
     if gpus and config.processes > gpus:
         return [(f"{config.processes} processes, but GPUs: {gpus}", f"start at most {gpus}")]
     return []
@@ -123,11 +127,8 @@ def problems(config: Config, world_size: int) -> list[tuple[str, str]]:
     if min(batch, micro) >= 1 and batch % (micro * world_size):
         product = f"micro_batch_size `{micro}` x ranks `{world_size}` = {micro * world_size}"
         fitting = [size for size in range(micro, 0, -1) if batch % (size * world_size) == 0]
-        remedy = (
-            f"micro_batch_size {fitting[0]}"
-            if fitting
-            else f"global_batch_size {micro * world_size}"
-        )
+        nearest = max(1, round(batch / (micro * world_size))) * micro * world_size
+        remedy = f"micro_batch_size {fitting[0]}" if fitting else f"global_batch_size {nearest}"
         found.append((f"{product} does not divide global_batch_size `{batch}`", f"set --{remedy}"))
     return found
 
@@ -139,11 +140,10 @@ def is_first() -> bool:
 
 def leave_if(found: list[tuple[str, str]]) -> None:
     """End the program with status 2 and all problems, if there are any."""
-    if found and is_first():
-        print(
-            "".join(f"error: {fact}\nhint: {remedy}\n" for fact, remedy in found),
-            end="",
-            file=sys.stderr,
-        )
-    if found:
-        sys.exit(2)
+    if not found:
+        return
+    for fact, remedy in found if is_first() else ():
+        print(f"error: {fact}\nhint: {remedy}", file=sys.stderr)
+    if not is_first():
+        time.sleep(1)  # a launcher ends all when one leaves: let the first one speak
+    sys.exit(2)

@@ -109,6 +109,10 @@ def build_val_loader(dataset: Any, batch_size: int, rank: int, world_size: int) 
     return DataLoader(dataset, batch_size, sampler=mine, generator=torch.Generator())
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on the device; it is copied while the device computes."""
-    return [tensor.to(device, non_blocking=True) for tensor in batch]
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch, or what a list or a dict holds, on the device; copied while that computes."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: to_device(part, device) for name, part in batch.items()}
+    return [to_device(part, device) for part in batch] if isinstance(batch, list) else batch

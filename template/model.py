@@ -54,9 +54,10 @@ def build_optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
 
 def learning_rate(step: int, config: Config) -> float:
     """The learning rate of optimizer step 1, 2, ...: a linear warm-up, then half a cosine to 0."""
-    if step <= config.warmup_steps:
-        return config.lr * step / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps + 1)
+    peak = max(1, config.warmup_steps)
+    if step <= peak:
+        return config.lr * step / peak
+    done = (step - peak) / max(1, config.steps - peak + 1)
     return config.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 

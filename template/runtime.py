@@ -54,7 +54,8 @@ def prepare(processes: int) -> None:
     if "OMP_NUM_THREADS" not in os.environ:  # the user has not decided
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     # Lightning reports from every rank that it has started; warnings still come through
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def mix(*parts: object) -> int:
@@ -79,7 +80,8 @@ class Log:
         if rank != 0:
             return
         config.run_dir.mkdir(parents=True, exist_ok=True)
-        (config.run_dir / "config.toml").write_text(config.to_toml())
+        if first_step < config.steps:
+            (config.run_dir / "config.toml").write_text(config.to_toml())
         path = config.run_dir / "metrics.jsonl"
         lines = kept_lines(path, first_step)
         path.write_text("".join(lines))
@@ -129,7 +131,12 @@ class Log:
 
 
 def kept_lines(path: Path, last_step: int) -> list[str]:
-    """The lines of metrics.jsonl up to a step; a half line, left by a crash, is dropped."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    whole = [line for line in lines if line.endswith("}\n")]
-    return [line for line in whole if json.loads(line)["step"] <= last_step]
+    """The lines of metrics.jsonl up to a step; what a crash left half written is dropped."""
+    kept = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            if json.loads(line)["step"] <= last_step:
+                kept.append(f"{line}\n")
+        except (ValueError, KeyError, TypeError):
+            print(f"dropped from {path}: {line[:60]}", flush=True)
+    return kept

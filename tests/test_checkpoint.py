@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,16 @@ def test_it_holds_the_bare_network(config: Config) -> None:
     state = torch.load(folder(config, 3) / "state.pt", weights_only=True)
     assert state["model"].keys() == build_model(config).state_dict().keys()
     assert len(state["random"]) == 1
+
+
+def test_another_network_is_refused_in_two_lines(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = build_model(replace(config, width=8))
+    with pytest.raises(SystemExit) as caught:
+        checkpoint.load(folder(config, 3), net, build_optimizer(net, config))
+    assert caught.value.code == 2
+    assert "is of another network or optimizer\nhint: set --run_dir" in capsys.readouterr().err
 
 
 def test_a_new_run_has_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Sampler
 
-from data import ShardedBatches, build_datasets, build_loader, build_val_loader
+from data import ShardedBatches, build_datasets, build_loader, build_val_loader, to_device
+from runtime import kept_lines
 
 
 def global_batches(
@@ -77,6 +79,19 @@ def test_loader_workers_draw_other_numbers_on_each_rank_and_after_a_resume() -> 
 def test_libraries_find_no_set_epoch_to_call() -> None:
     assert issubclass(ShardedBatches, Sampler)
     assert not hasattr(ShardedBatches, "set_epoch")
+
+
+def test_a_batch_of_any_shape_goes_to_the_device() -> None:
+    tensor, meta = torch.ones(2), torch.device("meta")
+    moved = to_device({"x": [tensor, {"y": tensor}], "name": "a"}, meta)
+    assert moved["x"][0].device == moved["x"][1]["y"].device == meta
+    assert moved["name"] == "a"
+
+
+def test_metrics_that_a_crash_left_half_written_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 3}\nrubbish}\n{"step": 2}\n{"ste')
+    assert kept_lines(path, 2) == ['{"step": 1}\n', '{"step": 2}\n']
 
 
 def test_the_digits_are_real() -> None:

@@ -21,7 +21,11 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(
     train(projects["fabric"], run_dir, "--config", tmp_path / "a.toml", "--lr", 0.25)
     saved = tomllib.loads((run_dir / "config.toml").read_text())
     assert (saved["steps"], saved["lr"], saved["seed"]) == (3, 0.25, 0)
-    assert saved.keys() == {field.name for field in fields(Config)} - {"config", "run_dir"}
+    assert saved.keys() == {field.name for field in fields(Config)} - {
+        "config",
+        "run_dir",
+        "devices",
+    }
     assert [line["step"] for line in metrics(run_dir)] == [1, 2, 3, 3]
     # what was saved is a settings file itself
     again = train(projects["fabric"], tmp_path / "again", "--config", run_dir / "config.toml")
@@ -59,6 +63,7 @@ def test_wrong_settings_start_nothing_and_are_told_all_at_once(
         (["--config", "train.py"], "error: cannot read `train.py`"),
         (["--config", "stray.toml"], "error: `stepz` in stray.toml is no setting"),
         (["--config", "types.toml"], "--steps"),
+        (["--run_dir", "train.py"], "error: run_dir `train.py` is a file\nhint: set --run_dir"),
     ],
 )
 def test_a_wrong_command_line_or_file_is_told(
@@ -78,7 +83,7 @@ def test_a_wrong_command_line_or_file_is_told(
 def test_devices_must_be_the_launcher_s(projects: dict[str, Path]) -> None:
     result = launch(projects["torchrun"], "--devices", 3, "--lr", "inf")
     assert result.status != 0
-    assert "error: devices `3`, but the launcher started 2\nhint: torchrun " in result.err
+    assert "error: devices `3`, but processes here: 2\nhint: torchrun " in result.err
     assert "error: lr `inf` is not in 0..1e+06" in result.err
 
 

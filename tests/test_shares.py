@@ -78,8 +78,9 @@ def test_shares_as_json() -> None:
     }
 
 
+@pytest.mark.parametrize("number", [0, -1, 10**9])
 @pytest.mark.parametrize("flag", ["samples", "batch-size", "ranks"])
-def test_numbers_below_one_are_refused(flag: str) -> None:
-    result = scaffold("shares", f"--{flag}", 0)
+def test_numbers_out_of_range_are_refused(flag: str, number: int) -> None:
+    result = scaffold("shares", f"--{flag}", number)
     assert result.status == 2
-    assert result.err == f"error: --{flag} `0` is below 1\nhint: set --{flag} 1 or more\n"
+    assert result.err.startswith(f"error: --{flag} `{number}` is not in 1..100000\nhint: set ")

@@ -27,7 +27,10 @@ def test_it_learns(tmp_path: Path) -> None:
 
 def test_two_processes_reach_the_weights_of_one(two_processes: Path, tmp_path: Path) -> None:
     launch("train.py", "--run_dir", tmp_path, *STEPS, processes=1)
-    assert largest_difference(state(two_processes, 40), state(tmp_path, 40)) < 1e-5
+    difference = largest_difference(state(two_processes, 40), state(tmp_path, 40))
+    # Yours may differ for a good reason: dropout draws and batch norm averages rank by rank, and
+    # ReLU or max pooling turn rounding into more. Compare the losses in metrics.jsonl then.
+    assert difference < 1e-5, f"largest difference of a weight: {difference}"
 
 
 def test_a_run_goes_on_as_if_it_had_not_been_stopped(two_processes: Path, tmp_path: Path) -> None:
