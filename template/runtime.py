@@ -123,6 +123,7 @@ class Log:
         """One line on the terminal, above the bar."""
         self.bar.clear()
         print(text, flush=True)
+        self.bar.refresh()
 
     def close(self) -> None:
         if self.rank == 0:

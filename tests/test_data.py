@@ -2,7 +2,6 @@
 
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from torch.utils.data import Sampler
 
 from data import ShardedBatches, build_datasets, build_loader, build_val_loader, to_device
-from runtime import kept_lines
 
 
 def global_batches(
@@ -86,12 +84,6 @@ def test_a_batch_of_any_shape_goes_to_the_device() -> None:
     moved = to_device({"x": [tensor, {"y": tensor}], "name": "a"}, meta)
     assert moved["x"][0].device == moved["x"][1]["y"].device == meta
     assert moved["name"] == "a"
-
-
-def test_metrics_that_a_crash_left_half_written_are_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 3}\nrubbish}\n{"step": 2}\n{"ste')
-    assert kept_lines(path, 2) == ['{"step": 1}\n', '{"step": 2}\n']
 
 
 def test_the_digits_are_real() -> None:

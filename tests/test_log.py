@@ -1,0 +1,69 @@
+"""What a run tells: metrics.jsonl, plain lines, and a bar where somebody watches."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from config import Config
+from runtime import Log, kept_lines
+
+TOTALS = torch.tensor([32.0, 48.0, 64.0], dtype=torch.float64)  # loss, correct, targets
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
+def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
+    stream: io.StringIO,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    log = Log(Config(run_dir=tmp_path), rank=0, first_step=0)
+    log.validation(50, TOTALS)
+    log.close()
+    assert ("50/200" in stream.getvalue()) == stream.isatty()
+    assert capsys.readouterr().out == "step 50  val_loss 0.5  val_accuracy 0.75  val_samples 64\n"
+
+
+def test_other_ranks_write_and_print_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = Log(Config(run_dir=tmp_path / "run"), rank=1, first_step=0)
+    log.train(10, TOTALS, 0.1, torch.tensor(1.0))
+    log.validation(10, TOTALS)
+    log.close()
+    assert not (tmp_path / "run").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_goes_on_repeats_no_line_and_keeps_its_settings_when_done(
+    tmp_path: Path,
+) -> None:
+    config = Config(run_dir=tmp_path, steps=20)
+    log = Log(config, rank=0, first_step=0)
+    for step in (5, 10, 15):
+        log.validation(step, TOTALS)
+    log.close()
+    again = Log(config, rank=0, first_step=10)
+    again.validation(15, TOTALS)
+    again.close()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [5, 10, 15]
+    settings = (tmp_path / "config.toml").read_text()
+    Log(Config(run_dir=tmp_path, steps=3), rank=0, first_step=20).close()
+    assert (tmp_path / "config.toml").read_text() == settings
+
+
+def test_lines_that_a_crash_left_half_written_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 3}\nrubbish}\n{"step": 2}\n{"ste')
+    assert kept_lines(path, 2) == ['{"step": 1}\n', '{"step": 2}\n']
