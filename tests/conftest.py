@@ -28,7 +28,9 @@ sys.path.insert(0, str(TEMPLATE))
 def environment(**more: str) -> dict[str, str]:
     """The environment of a test's processes: this virtual environment, one thread per rank."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    variables = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
+    # `make test` tells a `make` below it that it is one of its own
+    inherited = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    variables = inherited | {"PATH": path, "OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
     if torch.cuda.device_count() < 2:  # two processes need two GPUs, or none
         variables["CUDA_VISIBLE_DEVICES"] = ""
     return variables | more
