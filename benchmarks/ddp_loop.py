@@ -1,21 +1,25 @@
 """The loop that a good engineer writes by hand: DDP and nothing else, on a project's network.
 
 torchrun --standalone --nproc-per-node 2 ddp_loop.py
+python ddp_loop.py                                       (starts its two processes itself)
 
 It is copied into a generated project, whose network, data and settings it uses, and prints a line
 every `log_every` steps, as the project does.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 
+import runtime
 from config import parse
 from data import Batch, build_datasets
 from model import build_model
@@ -72,5 +76,15 @@ def endless(loader: DataLoader[Any], sampler: DistributedSampler[Any]) -> Iterat
         epoch += 1
 
 
-if __name__ == "__main__":
+def start(local_rank: int, port: int) -> None:
+    """Be one of the two processes that no launcher started."""
+    runtime.join_launcher(local_rank, 2, port)
     main()
+
+
+if __name__ == "__main__":
+    if "RANK" in os.environ:
+        main()
+    else:
+        store = runtime.open_store()
+        mp.spawn(start, (store.port,), nprocs=2)

@@ -89,8 +89,11 @@ def alternate(method: str, project: Path, size: Size) -> Comparison:
     if not GPUS:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     rmtree(project / "runs", ignore_errors=True)  # a run found there would go on
-    ours = [*shlex.split(METHODS[method].launch), *size.flags()]
-    theirs = [*shlex.split(METHODS["torchrun"].launch)[:-1], LOOP.name, *size.flags()]
+    # the loop's processes start as the method's do: torchrun makes each a session, and on a busy
+    # machine Linux gives every session, not every process, the same part of the cores (autogroup)
+    launch = METHODS[method].launch
+    ours = [*shlex.split(launch), *size.flags()]
+    theirs = [*shlex.split(launch.replace("train.py", LOOP.name)), *size.flags()]
     with Run(ours, project, environment) as train, Run(theirs, project, environment) as loop:
         name = f"step of {method} / by hand, {size.name}"
         pair = Pair(name, train.turn, loop.turn, size.target)

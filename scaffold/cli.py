@@ -1,9 +1,7 @@
 """The command line: parses, calls, prints. Everything it says beyond results goes to stderr."""
 
-import json
 import signal
 import sys
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -69,6 +67,8 @@ def new(
     """Make a project in the new folder PATH."""
     if path is None:
         path = ask("PATH", "Folder of the project", "scaffold new --method fabric myproj")
+    from pathlib import Path  # only here: every command would start more slowly
+
     answers = complete(given, Path(path).resolve().name if path.strip() else "", defaults)
     check_name(answers["project_name"])
     from scaffold import project  # imports copier, which takes half a second
@@ -87,7 +87,7 @@ def new(
     ]
     if as_json:
         result = {"path": str(target), **answers, "files": names, "next": steps}
-        click.echo(json.dumps(result, indent=2))
+        show_json(result)
     elif dry_run:
         click.echo("\n".join(names))
     else:
@@ -122,6 +122,13 @@ def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, st
     return answers
 
 
+def show_json(result: Any) -> None:
+    """Print a result as JSON."""
+    import json  # only here: every command would start more slowly
+
+    click.echo(json.dumps(result, indent=2))
+
+
 def ask(what: str, prompt: str, remedy: str) -> str:
     """Ask on a terminal; elsewhere refuse to guess."""
     if not sys.stdin.isatty():
@@ -135,11 +142,7 @@ def ask(what: str, prompt: str, remedy: str) -> str:
 def methods(as_json: bool) -> None:
     """Compare the four methods."""
     if as_json:
-        fields = ("name", "title", "choose_when", "choose_another_when", "requires", "launch")
-        result = [
-            {field: getattr(method, field) for field in fields} for method in METHODS.values()
-        ]
-        click.echo(json.dumps(result, indent=2))
+        show_json([method.described() for method in METHODS.values()])
         return
     for method in METHODS.values():
         click.echo(
@@ -172,7 +175,7 @@ def choose(goal: str | None, no_extra_dependencies: bool, as_json: bool) -> None
     advice = advise(goal, no_extra_dependencies)
     command = f"scaffold new --method {advice.method} myproj"
     if as_json:
-        click.echo(json.dumps({**vars(advice), "command": command}, indent=2))
+        show_json({**advice._asdict(), "command": command})
         return
     click.echo(
         f"{advice.method}: {METHODS[advice.method].title}\n"
@@ -204,7 +207,7 @@ def shares(method: str | None, samples: int, batch_size: int, ranks: int, as_jso
         ]
         for name in shown
     }
-    click.echo(json.dumps(result))
+    show_json(result)
 
 
 @cli.command()
