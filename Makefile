@@ -16,7 +16,11 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy scaffold tests tools benchmarks
-	$(BIN)/mypy template
+	for example in digits text; do \
+	  MYPYPATH=template/examples/$$example:template/tests \
+	  $(BIN)/mypy template/*.py template/tests template/examples/$$example || exit; done
+	for tracker in none tensorboard wandb mlflow; do \
+	  $(BIN)/mypy template/trackers/$$tracker || exit; done
 
 bench: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

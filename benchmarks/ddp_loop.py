@@ -20,9 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 
 import runtime
-from config import parse
 from data import Batch, build_datasets
 from model import build_model
+from settings import parse
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo")
 
-    train_set, _ = build_datasets()
+    train_set, _ = build_datasets(config)
     sampler: DistributedSampler[Any] = DistributedSampler(train_set, seed=config.seed)
     loader: DataLoader[Any] = DataLoader(
         train_set, config.micro_batch_size, sampler=sampler, drop_last=True

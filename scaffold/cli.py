@@ -106,15 +106,14 @@ def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, st
         answer, options = given[question.name], ", ".join(question.choices)
         if answer is None and question.name == "project_name":
             answer = folder
-        if answer is None and defaults:
+        # off a terminal, which method is the one question that must be answered
+        asked = question.name == "method" or sys.stdin.isatty()
+        if answer is None and (defaults or not asked):
             answer = question.default
         if answer is None:
             flag = f"--{question.name.replace('_', '-')}"
-            answer = ask(
-                flag,
-                f"{question.sentence} ({options})",
-                f"add {flag} with one of: {options}",
-            )
+            remedy = f"add {flag} with one of: {options}"
+            answer = ask(flag, f"{question.sentence} ({options})", remedy, question.default)
         if question.choices and answer not in question.choices:
             fact = f"{question.name} `{printable(answer)}` does not exist"
             raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
@@ -129,11 +128,11 @@ def show_json(result: Any) -> None:
     click.echo(json.dumps(result, indent=2))
 
 
-def ask(what: str, prompt: str, remedy: str) -> str:
+def ask(what: str, prompt: str, remedy: str, default: str | None = None) -> str:
     """Ask on a terminal; elsewhere refuse to guess."""
     if not sys.stdin.isatty():
         raise ScaffoldError(f"{what} is missing", remedy, USAGE)
-    answer: str = click.prompt(prompt, err=True)
+    answer: str = click.prompt(prompt, default=default, err=True)
     return answer
 
 

@@ -1,19 +1,15 @@
-"""Checkpoints: whole or not at all, in one format for all four methods.
+"""Checkpoints: what a run needs to go on, in one format for all four methods.
 
     runs/default/checkpoints/step-000000050/
         state.pt         the bare network, the optimizer, and every rank's random states
-        manifest.json    format, step, world size, settings, and the size and CRC32 of state.pt
+        manifest.json    format, step, world size, validation loss, settings; size and CRC32 of it
 
-A folder is written beside, flushed to disk and renamed, and only then are older ones removed. So
-a folder with this name is complete, and one that was damaged later is found by its checksum.
+A folder with this name is complete (storage.py). The newest ones are kept, and the best one.
 """
 
-import json
-import os
 import random
 import re
 import shutil
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,39 +19,78 @@ import torch.distributed as dist
 from torch import nn
 
 import runtime
-from config import Config, leave_if
+import storage
+from config import Config
+from replicas import check_replicas, share_buffers
+from settings import leave_if
 
-FORMAT = 1  # a reader refuses newer ones
-KEEP = 2  # checkpoints; the one before the newest is for the day the newest is damaged
 
+def save(
+    step: int,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: Config,
+    val_loss: float | None,  # None: this step was not validated
+) -> None:
+    """Save the state after a step. Every rank must call it; rank 0 alone writes.
 
-def save(step: int, net: nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None:
-    """Save the state after a step. Every rank must call it; rank 0 alone writes."""
+    Ends the program on all ranks where they differ from each other, or the disk refuses.
+    """
+    share_buffers(net)
+    check_replicas(net, step)
     ranks: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(ranks, random_state())
+    problem: list[str | None] = [None]
     if dist.get_rank() == 0:
         state = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "random": ranks}
-        write(config.run_dir / "checkpoints", step, state, config)
-    dist.barrier()
+        settings = {name: str(value) for name, value in asdict(config).items()}
+        facts = {"step": step, "world_size": len(ranks), "val_loss": val_loss, "settings": settings}
+        try:
+            folder = config.run_dir / "checkpoints"
+            storage.write(folder / f"step-{step:09d}", state, facts)
+            prune(folder, step, config.keep)
+        except OSError as error:
+            problem = [f"cannot save step {step} in {config.run_dir}: {error}"]
+    # all go on together, or nobody does
+    dist.broadcast_object_list(problem, src=0)
+    if problem[0]:
+        leave_if([(problem[0], "mend the cause and start again: the run goes on")], status=1)
 
 
-def newest(run_dir: Path) -> tuple[int, Path | None]:
-    """(step, folder) of the newest checkpoint that is whole; (0, None) when the run is new.
+def newest(config: Config) -> tuple[int, Path | None, float]:
+    """(step, folder, lowest validation loss so far) of the newest checkpoint that is whole.
 
-    Every rank must call it: rank 0 looks and tells, for file systems may show the ranks
-    different folders.
+    (0, None, inf) when the run is new. Every rank must call it: rank 0 looks and tells, for file
+    systems may show the ranks different folders.
     """
-    found: list[Any] = [(0, None)]
+    found: list[Any] = [(0, None, float("inf"))]
     if dist.get_rank() == 0:
-        for step, folder in reversed(steps(run_dir / "checkpoints")):
-            if problem := damage(folder):
+        folders = steps(config.run_dir / "checkpoints")
+        for step, folder in reversed(folders):
+            if problem := storage.damage(folder):
                 print(f"skipped checkpoint {folder}: {problem}", flush=True)
             else:
-                found = [(step, folder)]
+                losses = [val_loss(path) for number, path in folders if number <= step]
+                found = [(step, folder, min(losses))]
                 break
     dist.broadcast_object_list(found, src=0)
-    newest_step, newest_folder = found[0]
-    return newest_step, newest_folder
+    step, folder, best_loss = found[0]
+    return step, folder, best_loss
+
+
+def best(run_dir: Path) -> Path:
+    """The folder with the lowest validation loss that is whole; without validation, the newest.
+
+    Ends the program where there is none.
+    """
+    folders = [path for _, path in reversed(steps(run_dir / "checkpoints"))]
+    for folder in sorted(folders, key=val_loss):
+        if problem := storage.damage(folder):
+            print(f"skipped checkpoint {folder}: {problem}", flush=True)
+        else:
+            return folder
+    leave_if([(f"{run_dir} has no checkpoint", "give --run_dir a run that has saved one")])
+    raise AssertionError("leave_if has ended the program")
 
 
 def steps(folder: Path) -> list[tuple[int, Path]]:
@@ -65,9 +100,26 @@ def steps(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
+def val_loss(folder: Path) -> float:
+    """The validation loss of a checkpoint; infinite where it was not validated."""
+    loss = storage.facts(folder).get("val_loss")
+    return loss if isinstance(loss, float) and loss == loss else float("inf")
+
+
+def prune(folder: Path, step: int, keep: int) -> None:
+    """Remove old checkpoints up to this step, but not the newest nor the best of them.
+
+    Of a later step there can be damaged ones only: they must not push out a good one.
+    """
+    found = [path for number, path in reversed(steps(folder)) if number <= step]
+    # of equals min takes the newest: without any validation, none is kept for it
+    for old in set(found[keep:]) - {min(found, key=val_loss)}:
+        shutil.rmtree(old)
+
+
 def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the state of a checkpoint into the network, the optimizer and the random generators."""
-    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    state = storage.read(folder)
     try:
         net.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -78,60 +130,6 @@ def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None
         set_random_state(state["random"][dist.get_rank()])
     else:  # as many streams as there are ranks now, none of them used before
         runtime.seed_everything(folder.name, dist.get_world_size(), dist.get_rank())
-
-
-def write(folder: Path, step: int, state: dict[str, Any], config: Config) -> None:
-    """Write one checkpoint folder, whole or not at all."""
-    staging, final = folder / f".step-{step:09d}.tmp", folder / f"step-{step:09d}"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    torch.save(state, staging / "state.pt")
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "world_size": len(state["random"]),
-        "settings": {name: str(value) for name, value in asdict(config).items()},
-        "files": {"state.pt": size_and_crc32(staging / "state.pt")},
-    }
-    (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    for path in (staging / "state.pt", staging / "manifest.json", staging):
-        sync(path)
-    shutil.rmtree(final, ignore_errors=True)  # a damaged one that this run has passed again
-    staging.rename(final)
-    sync(folder)
-    # of those up to this one: a damaged one of a later step must not push out a good one
-    for _, old in [found for found in steps(folder) if found[0] <= step][:-KEEP]:
-        shutil.rmtree(old)
-
-
-def damage(folder: Path) -> str | None:
-    """What makes a checkpoint unusable; None when it is whole."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        if manifest["format"] > FORMAT:
-            return f"format {manifest['format']} is newer than this program's {FORMAT}"
-        for name in ("state.pt",):
-            if size_and_crc32(folder / name) != manifest["files"][name]:
-                return f"{name} does not match its checksum"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"not readable ({error})"
-    return None
-
-
-def size_and_crc32(path: Path) -> list[int]:
-    """[bytes, CRC32] of a file."""
-    crc32 = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            crc32 = zlib.crc32(block, crc32)
-    return [path.stat().st_size, crc32]
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk before a rename can reach it."""
-    handle = os.open(path, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
 
 
 def random_state() -> dict[str, Any]:

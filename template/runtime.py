@@ -1,20 +1,25 @@
-"""What every rank needs and no method owns: launch variables, seeds, threads, metrics, progress."""
+"""What every rank needs and no method owns: launch variables, threads, its end, seeds."""
 
-import json
+import ctypes
 import logging
 import os
 import random
+import signal
 import socket
-import time
+import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from config import Config, leave_if
+from config import Config
+from settings import is_first, leave_if
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> None:
@@ -50,12 +55,66 @@ def open_store() -> dist.TCPStore:
 
 
 def prepare(processes: int) -> None:
-    """Give each of this machine's processes its part of the cores, and keep libraries quiet."""
-    if "OMP_NUM_THREADS" not in os.environ:  # the user has not decided
+    """Make this process a good rank, one of so many on this machine: threads, output, its end."""
+    if not threads_are_set():
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     # Lightning reports from every rank that it has started; warnings still come through
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # started by a launcher that is killed, a rank would train on with nobody to end it
+    if os.environ.get("MASTER_PORT", "0") != "0" and "LOCAL_RANK" in os.environ:
+        with suppress(OSError, AttributeError):  # Linux alone can do it
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def threads_are_set() -> bool:
+    """Whether the user has set OMP_NUM_THREADS. torchrun gives its ranks a 1 of its own."""
+    name = "OMP_NUM_THREADS"
+    try:
+        launcher = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+    except OSError:  # not Linux
+        return name in os.environ
+    return name in os.environ and (
+        "TORCHELASTIC_RUN_ID" not in os.environ or name.encode() in launcher
+    )
+
+
+def is_last(step: int, totals: Tensor, config: Config) -> bool:
+    """Whether the run ends after this step: by its settings, or because a rank was asked to stop.
+
+    totals: float64[4], the sums over the ranks of (loss, correct, targets, requests to stop). Where
+    the loss is no number, the program ends here, on all ranks together and with nothing saved.
+    """
+    loss, _, targets, requests = totals.tolist()
+    if not abs(loss) < float("inf"):
+        fact = f"the loss of step {step} is {loss / targets}"
+        leave_if([(fact, f"lower --lr; a new start goes on from {config.run_dir}")], status=1)
+    if requests and step < config.steps and is_first():
+        print(f"asked to stop: saving step {step}; start again to go on", flush=True)
+    return step == config.steps or requests > 0
+
+
+def end(model: nn.Module) -> None:
+    """Leave the other ranks, all together. Every rank must call it; model: the wrapped network.
+
+    What DDP holds of the process group is let go first. torch frees it, as the last holder, with
+    the interpreter locked, and waits for a thread of gloo that may be waiting for that lock.
+    """
+    dist.barrier()  # or a rank still at work would find the others gone
+    for part in model.modules():
+        if isinstance(part, DistributedDataParallel):
+            part.__dict__.update(reducer=None, logger=None, process_group=None)
+    dist.destroy_process_group()
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory that this process has had so far, in MiB: the GPU's, else the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def mix(*parts: object) -> int:
@@ -67,77 +126,3 @@ def seed_everything(*parts: object) -> None:
     """Seed the random generators of this process from all parts together."""
     random.seed(mix(*parts))
     torch.manual_seed(mix(*parts))
-
-
-class Log:
-    """metrics.jsonl, one object per line, and the same on the terminal; rank 0 alone writes.
-
-    A run that goes on removes the lines of the steps it is about to repeat.
-    """
-
-    def __init__(self, config: Config, rank: int, first_step: int) -> None:
-        self.rank, self.batch_size = rank, config.global_batch_size
-        if rank != 0:
-            return
-        config.run_dir.mkdir(parents=True, exist_ok=True)
-        if first_step < config.steps:
-            (config.run_dir / "config.toml").write_text(config.to_toml())
-        path = config.run_dir / "metrics.jsonl"
-        lines = kept_lines(path, first_step)
-        path.write_text("".join(lines))
-        self.file = path.open("a")
-        # on a terminal a bar, elsewhere plain lines
-        self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
-        self.mark = first_step, time.perf_counter()
-        if first_step >= config.steps:
-            self.say(f"{config.run_dir} is done with its {first_step} steps; more: --steps N")
-        elif first_step:
-            self.say(f"{config.run_dir} goes on after step {first_step}")
-
-    def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
-        """One line about a training step, with the speed since the line before."""
-        if self.rank == 0:
-            loss, _, targets = totals.tolist()
-            values = {"loss": loss / targets, "lr": lr, "grad_norm": grad_norm.item()}
-            # the clock is read last: tolist() has waited for the device
-            seconds = time.perf_counter() - self.mark[1]
-            speed = (step - self.mark[0]) * self.batch_size / seconds
-            self.write(step, **values, samples_per_second=round(speed, 1))
-
-    def validation(self, step: int, totals: Tensor) -> None:
-        """One line about a validation; totals: float64[3], (loss, correct, targets), all ranks'."""
-        if self.rank == 0:
-            loss, correct, targets = totals.tolist()
-            values = {"val_loss": loss / targets, "val_accuracy": correct / targets}
-            self.write(step, **values, val_samples=int(targets))
-
-    def write(self, step: int, **values: float) -> None:
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
-        self.file.flush()
-        text = f"step {step}  " + "  ".join(f"{name} {value:.5g}" for name, value in values.items())
-        self.bar.update(step - self.bar.n)
-        self.say(text)
-        self.mark = step, time.perf_counter()
-
-    def say(self, text: str) -> None:
-        """One line on the terminal, above the bar."""
-        self.bar.clear()
-        print(text, flush=True)
-        self.bar.refresh()
-
-    def close(self) -> None:
-        if self.rank == 0:
-            self.file.close()
-            self.bar.close()
-
-
-def kept_lines(path: Path, last_step: int) -> list[str]:
-    """The lines of metrics.jsonl up to a step; what a crash left half written is dropped."""
-    kept = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            if json.loads(line)["step"] <= last_step:
-                kept.append(f"{line}\n")
-        except (ValueError, KeyError, TypeError):
-            print(f"dropped from {path}: {line[:60]}", flush=True)
-    return kept

@@ -10,8 +10,9 @@ import torch.distributed as dist
 from torch.utils.data import TensorDataset
 
 import runtime
-from config import Config, parse
-from data import ShardedBatches, build_loader
+from config import Config
+from settings import parse
+from sharding import ShardedBatches, build_loader
 
 SAMPLES = 20  # in the data, numbered from 0
 BATCH_SIZE = 10  # samples per rank and step
@@ -37,7 +38,7 @@ def main(config: Config) -> None:
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(samples, size, rank, world_size, config.seed, start, shuffle=False)
 
-    loader = build_loader(train_set, shares, config.workers, (config.seed, rank, start))
+    loader = build_loader(train_set, shares, config, (rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(loader)

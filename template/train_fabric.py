@@ -6,19 +6,28 @@ python train.py --devices 2
 from contextlib import nullcontext
 
 import torch
-import torch.distributed as dist
 from lightning.fabric import Fabric
 
 import checkpoint
+import diagnose
 import runtime
-from config import Config, parse
-from data import ShardedBatches, build_datasets, build_loader, build_val_loader, to_device
-from model import build_model, build_optimizer, loss_sums, scale_gradients, set_learning_rate
+import signals
+from config import Config
+from data import build_datasets
+from evaluation import evaluate
+from log import Log
+from model import build_model, loss_sums
+from optimizer import build_optimizer, scale_gradients, set_learning_rate
+from settings import parse
+from sharding import ShardedBatches, build_loader, build_val_loader, to_device
 
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
     runtime.prepare(config.processes)
+    stop = signals.StopRequest()
+    # what takes long to load or to prepare keeps nobody waiting here
+    train_set, val_set = build_datasets(config)
 
     # NCCL between GPUs, gloo between CPUs
     fabric = Fabric(
@@ -34,17 +43,15 @@ def main(config: Config) -> None:
     # passes of each rank that make one optimizer step
     accumulate = config.accumulate(world_size)
     # the run goes on where its newest checkpoint left it
-    first_step, resumed = checkpoint.newest(config.run_dir)
+    first_step, resumed, best_loss = checkpoint.newest(config)
 
     # ---- 2. data: every rank reads its own share of each batch
-    train_set, val_set = build_datasets()
-
     samples, size, start = len(train_set), config.micro_batch_size, first_step * accumulate
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(samples, size, rank, world_size, config.seed, start)
 
-    loader = build_loader(train_set, shares, config.workers, (config.seed, rank, start))
+    loader = build_loader(train_set, shares, config, (rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
@@ -54,6 +61,8 @@ def main(config: Config) -> None:
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
     net = build_model(config)
+    if config.compile:
+        net.compile()
     runtime.seed_everything(config.seed, rank)
 
     optimizer = build_optimizer(net, config)
@@ -64,13 +73,12 @@ def main(config: Config) -> None:
     # ---- 4. resume: weights, optimizer and random states
     if resumed is not None:
         checkpoint.load(resumed, net, optimizer)
-    log = runtime.Log(config, rank, first_step)
+    log = Log(config, rank, first_step, best_loss)
 
-    for step in range(first_step + 1, config.steps + 1):
+    for step in diagnose.profiled(range(first_step + 1, config.steps + 1), config, rank):
         # ---- 5. train: one optimizer step
-        model.train()
         lr = set_learning_rate(optimizer, step, config)
-        totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, targets
+        totals = torch.zeros(4, dtype=torch.float64, device=device)  # sums, and requests to stop
         for micro_step in range(accumulate):
             batch = to_device(next(train_batches), device)
             accumulating = micro_step < accumulate - 1
@@ -83,7 +91,8 @@ def main(config: Config) -> None:
                 # adds to .grad
                 fabric.backward(sums[0])
 
-            totals += sums.detach()
+            totals[:3] += sums.detach()
+        totals[3] = stop.received
 
         # sum over the ranks
         totals = fabric.all_reduce(totals, reduce_op="sum")
@@ -97,32 +106,30 @@ def main(config: Config) -> None:
         )
 
         optimizer.step()
+        if config.check:
+            diagnose.report(config, net, loader, device)
         optimizer.zero_grad()
-        if step % config.log_every == 0:
-            log.train(step, totals, lr, grad_norm)
+        log.train(step, totals, lr, grad_norm)
+        last = runtime.is_last(step, totals, config)
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:
-            net.eval()
-            totals = torch.zeros(3, dtype=torch.float64, device=device)
-            with torch.no_grad():
-                for batch in val_batches:
-                    with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
-                        totals += loss_sums(net, to_device(batch, device))
+            totals = evaluate(net, val_batches, device, config)
 
             # sum over the ranks
             totals = fabric.all_reduce(totals, reduce_op="sum")
 
             log.validation(step, totals)
 
-        # ---- 7. checkpoint: rank 0 writes, whole or not at all
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            checkpoint.save(step, net, optimizer, config)
+        # ---- 7. checkpoint: rank 0 writes, whole or not at all; the last ones and the best stay
+        if step % config.checkpoint_every == 0 or log.improved or last:
+            checkpoint.save(step, net, optimizer, config, log.val_loss)
+        if last:
+            break
 
     # ---- 8. end: all together, or a rank still at work would find the others gone
     log.close()
-    dist.barrier()
-    dist.destroy_process_group()
+    runtime.end(model)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,46 @@
 """What the tests share: projects of each method, and processes that never outlive a test."""
 
+import atexit
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
 from scaffold import project
 from scaffold.methods import METHODS
 
+# how long an example takes says something about the machine, and nothing about the code
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template"
 BIN = Path(sys.executable).parent
 
-# the template's own modules (config, data, model, ...), as a project's tests see them
-sys.path.insert(0, str(TEMPLATE))
+
+def make(folder: Path, method: str, **answers: str) -> Path:
+    """A fresh project named digits in a new folder; without further answers the default one."""
+    project.new(folder, {"project_name": "digits", "method": method, **answers}, git=False)
+    return folder
+
+
+# the modules of a project (config, data, model, ...), as its own tests see them
+MODULES = Path(tempfile.mkdtemp(prefix="scaffold-tests-"))
+atexit.register(shutil.rmtree, MODULES, ignore_errors=True)
+sys.path.insert(0, str(make(MODULES / "digits", "torchrun")))
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -32,8 +50,9 @@ def environment(**more: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     variables = inherited | {"PATH": path, "OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
     if torch.cuda.device_count() < 2:  # two processes need two GPUs, or none
-        variables["CUDA_VISIBLE_DEVICES"] = ""
-    return variables | more
+        variables["CUDA_VISIBLE_DEVICES"] = "-1"
+    chosen = variables | more
+    return {name: value for name, value in chosen.items() if value}  # an empty one is not set
 
 
 @dataclass
@@ -72,21 +91,43 @@ def run(
     return Result(process.returncode, out, err)
 
 
+def start(command: list[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a command that goes on beside the test."""
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **streams)
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
 def scaffold(*words: object, folder: Path | None = None, **env: str) -> Result:
     """Run the command line."""
     return run([str(BIN / "scaffold"), *map(str, words)], folder, env=environment(**env))
 
 
-def launch(folder: Path, *flags: object, program: str = "train.py", processes: int = 2) -> Result:
-    """Start a project's program as its third line says, on this number of processes."""
+def launch_line(
+    folder: Path, *flags: object, program: str = "train.py", processes: int = 2
+) -> list[str]:
+    """The command in the third line of a project's program, for this number of processes."""
     line = (folder / program).read_text().splitlines()[2]
-    line = re.sub(r" 2( |$)", rf" {processes}\1", line)
-    return run([*shlex.split(line), *map(str, flags)], folder)
+    return [*shlex.split(re.sub(r" 2( |$)", rf" {processes}\1", line)), *map(str, flags)]
 
 
-def train(folder: Path, run_dir: Path, *flags: object, processes: int = 2) -> Path:
+def launch(
+    folder: Path, *flags: object, program: str = "train.py", processes: int = 2, **env: str
+) -> Result:
+    """Start a project's program as its third line says, on this number of processes."""
+    command = launch_line(folder, *flags, program=program, processes=processes)
+    return run(command, folder, env=environment(**env))
+
+
+def train(folder: Path, run_dir: Path, *flags: object, processes: int = 2, **env: str) -> Path:
     """Train a project into the run directory, to the end."""
-    result = launch(folder, "--run_dir", run_dir, *flags, processes=processes)
+    result = launch(folder, "--run_dir", run_dir, *flags, processes=processes, **env)
     assert result.status == 0, result.out + result.err
     return run_dir
 
@@ -113,6 +154,4 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
 def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A fresh project of each method; tests must not change them."""
     parent = tmp_path_factory.mktemp("projects")
-    for name in METHODS:
-        project.new(parent / name, {"project_name": "digits", "method": name}, git=False)
-    return {name: parent / name for name in METHODS}
+    return {name: make(parent / name, name) for name in METHODS}

@@ -11,8 +11,10 @@ import torch
 import torch.distributed as dist
 
 import checkpoint
+import storage
 from config import Config
-from model import build_model, build_optimizer
+from model import build_model
+from optimizer import build_optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,7 @@ def config(tmp_path: Path) -> Config:
     net = build_model(config)
     optimizer = build_optimizer(net, config)
     for step in (1, 2, 3):
-        checkpoint.save(step, net, optimizer, config)
+        checkpoint.save(step, net, optimizer, config, None)
     return config
 
 
@@ -39,12 +41,21 @@ def folder(config: Config, step: int) -> Path:
     return config.run_dir / "checkpoints" / f"step-{step:09d}"
 
 
+def newest(config: Config) -> tuple[int, Path | None]:
+    return checkpoint.newest(config)[:2]
+
+
+def save(config: Config, step: int, val_loss: float | None = None) -> None:
+    net = build_model(config)
+    checkpoint.save(step, net, build_optimizer(net, config), config, val_loss)
+
+
 def test_the_last_two_are_kept_and_the_newest_is_found(config: Config) -> None:
     assert sorted((config.run_dir / "checkpoints").iterdir()) == [
         folder(config, 2),
         folder(config, 3),
     ]
-    assert checkpoint.newest(config.run_dir) == (3, folder(config, 3))
+    assert newest(config) == (3, folder(config, 3))
 
 
 @pytest.mark.parametrize(
@@ -69,42 +80,39 @@ def test_a_damaged_one_is_skipped_with_its_reason(
         case "empty":
             shutil.rmtree(folder(config, 3))
             folder(config, 3).mkdir()
-    assert checkpoint.newest(config.run_dir) == (2, folder(config, 2))
+    assert newest(config) == (2, folder(config, 2))
     assert f"skipped checkpoint {folder(config, 3)}: " in capsys.readouterr().out
 
 
 def test_a_damaged_one_of_a_later_step_pushes_no_good_one_out(config: Config) -> None:
     for step in (2, 3):
         (folder(config, step) / "state.pt").unlink()
-    net = build_model(config)
-    checkpoint.save(1, net, build_optimizer(net, config), config)
-    assert checkpoint.newest(config.run_dir) == (1, folder(config, 1))
+    save(config, 1)
+    assert newest(config) == (1, folder(config, 1))
 
 
 def test_other_folders_beside_them_are_left_alone(config: Config) -> None:
     copy = folder(config, 3).with_name("step-000000003-good")
     shutil.copytree(folder(config, 3), copy)
-    assert checkpoint.newest(config.run_dir)[0] == 3
-    net = build_model(config)
-    checkpoint.save(4, net, build_optimizer(net, config), config)
+    assert newest(config)[0] == 3
+    save(config, 4)
     assert copy.exists()
 
 
 def test_one_of_a_newer_format_is_not_read(config: Config) -> None:
     path = folder(config, 3) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    assert checkpoint.newest(config.run_dir)[0] == 2
+    assert newest(config)[0] == 2
 
 
 def test_what_a_killed_writer_left_is_not_read_and_goes(config: Config) -> None:
     left = config.run_dir / "checkpoints/.step-000000004.tmp"
     left.mkdir()
     (left / "state.pt").write_bytes(b"half")
-    assert checkpoint.newest(config.run_dir)[0] == 3
-    net = build_model(config)
-    checkpoint.save(4, net, build_optimizer(net, config), config)
+    assert newest(config)[0] == 3
+    save(config, 4)
     assert not left.exists()
-    assert checkpoint.newest(config.run_dir)[0] == 4
+    assert newest(config)[0] == 4
 
 
 def test_it_holds_the_bare_network(config: Config) -> None:
@@ -124,4 +132,47 @@ def test_another_network_is_refused_in_two_lines(
 
 
 def test_a_new_run_has_none(tmp_path: Path) -> None:
-    assert checkpoint.newest(tmp_path / "new") == (0, None)
+    assert checkpoint.newest(Config(run_dir=tmp_path / "new")) == (0, None, float("inf"))
+
+
+def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
+    config: Config,
+) -> None:
+    for step, val_loss in ((4, 0.5), (5, 0.25), (6, None), (7, float("nan")), (8, 0.75)):
+        save(config, step, val_loss)
+    names = [path.name for path in sorted((config.run_dir / "checkpoints").iterdir())]
+    assert names == [f"step-{step:09d}" for step in (5, 7, 8)]
+    assert checkpoint.newest(config) == (8, folder(config, 8), 0.25)
+    assert checkpoint.best(config.run_dir) == folder(config, 5)
+    # what was best later than the checkpoint that a run goes on from will be found again
+    (folder(config, 8) / "state.pt").unlink()
+    (folder(config, 7) / "state.pt").unlink()
+    assert checkpoint.newest(config) == (5, folder(config, 5), 0.25)
+    # and where the best is damaged, the newest without a loss is what is left
+    (folder(config, 5) / "state.pt").unlink()
+    with pytest.raises(SystemExit):
+        checkpoint.best(config.run_dir)
+    save(config, 9)
+    assert checkpoint.best(config.run_dir) == folder(config, 9)
+
+
+def test_as_many_are_kept_as_the_settings_say(config: Config) -> None:
+    for step in range(4, 9):
+        save(replace(config, keep=4), step)
+    assert [step for step, _ in checkpoint.steps(config.run_dir / "checkpoints")] == [5, 6, 7, 8]
+
+
+def test_what_the_disk_refuses_ends_the_run_in_two_lines_and_loses_nothing(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "sync", refuse)
+    with pytest.raises(SystemExit) as caught:
+        save(config, 4)
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot save step 4 in ")
+    assert "No space left on device\nhint: " in error
+    assert newest(config) == (3, folder(config, 3))

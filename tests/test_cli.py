@@ -10,8 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import BIN, environment, run, scaffold
 
+from conftest import BIN, environment, run, scaffold
 from scaffold import __version__
 from scaffold.choose import GOALS, advise
 from scaffold.methods import METHODS
@@ -52,7 +52,7 @@ def test_new_makes_a_repository_with_one_clean_commit(tmp_path: Path) -> None:
     (tmp_path / "my proj").mkdir()
     result = scaffold("new", "--method", "torchrun", "my proj/digits", folder=tmp_path)
     assert result.status == 0, result.err
-    assert result.out.splitlines()[0] == "my proj/digits: native PyTorch DDP, torchrun, 15 files"
+    assert result.out.splitlines()[0] == "my proj/digits: native PyTorch DDP, torchrun, 29 files"
     assert "  cd 'my proj/digits'" in result.out.splitlines()
     assert listing(tmp_path / "my proj") == ["digits"]  # nothing beside it is left
     git = run("git log --format=%s && git status --porcelain", tmp_path / "my proj/digits")
@@ -151,10 +151,12 @@ def test_new_without_a_method_off_a_terminal_names_the_choices(tmp_path: Path) -
 
 
 def test_new_asks_on_a_terminal_for_what_is_missing(tmp_path: Path) -> None:
-    status, shown = on_a_terminal("digits\naccelerate\n", "new", folder=tmp_path)
+    status, shown = on_a_terminal("digits\naccelerate\ntext\n\n", "new", folder=tmp_path)
     assert status == 0, shown
-    assert f"How it trains on several GPUs ({CHOICES}): " in shown
-    assert "method: accelerate" in (tmp_path / "digits/.copier-answers.yml").read_text()
+    assert f"How it trains on several GPUs ({CHOICES}) [fabric]: " in shown
+    answers = (tmp_path / "digits/.copier-answers.yml").read_text()
+    assert "example: text\nmethod: accelerate\n" in answers
+    assert "tracker: tensorboard\n" in answers
     status, shown = on_a_terminal("\x04", "new", "other", folder=tmp_path)
     assert status == 130
     assert "error: interrupted" in shown

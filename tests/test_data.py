@@ -1,7 +1,7 @@
 """The order of the samples is a function of the seed and the step, and nothing else."""
 
 from collections import Counter
-from itertools import islice
+from itertools import islice, product
 
 import pytest
 import torch
@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Sampler
 
-from data import ShardedBatches, build_datasets, build_loader, build_val_loader, to_device
+from config import Config
+from data import build_datasets
+from sharding import ShardedBatches, build_loader, build_val_loader, to_device
 
 
 def global_batches(
@@ -20,7 +22,7 @@ def global_batches(
         ShardedBatches(samples, size, rank, world_size, 3, start) for rank in range(world_size)
     ]
     return [
-        {index for share in shares for index in share}
+        {sample for share in shares for _, sample in share}
         for shares in zip(*(islice(rank, count) for rank in ranks), strict=True)
     ]
 
@@ -39,17 +41,17 @@ def test_ranks_and_passes_do_not_change_a_step_and_a_start_only_skips(
 
 def test_every_sample_comes_once_per_epoch_in_a_new_order() -> None:
     batches = islice(ShardedBatches(43, 1, 0, 1, seed=0), 3 * 43)
-    order = [index for batch in batches for index in batch]
+    order = [sample for batch in batches for _, sample in batch]
     epochs = [order[0:43], order[43:86], order[86:]]
     assert all(sorted(epoch) == list(range(43)) for epoch in epochs)
     assert len(set(map(tuple, epochs))) == 3
-    other = [index for batch in islice(ShardedBatches(43, 1, 0, 1, seed=1), 43) for index in batch]
+    other = [key[1] for (key,) in islice(ShardedBatches(43, 1, 0, 1, seed=1), 43)]
     assert other != epochs[0]
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7, 400])
 def test_validation_reads_every_sample_once_on_any_number_of_ranks(world_size: int) -> None:
-    _, val_set = build_datasets()
+    _, val_set = build_datasets(Config())
     ranks = [build_val_loader(val_set, 32, rank, world_size) for rank in range(world_size)]
     read = Counter(index for loader in ranks for index in loader.sampler)
     assert read == Counter(range(360))
@@ -58,20 +60,23 @@ def test_validation_reads_every_sample_once_on_any_number_of_ranks(world_size: i
 
 def test_loading_draws_nothing_from_the_random_numbers_of_training() -> None:
     """Else a model with dropout would differ after a resume, or with another validate_every."""
-    train_set, val_set = build_datasets()
+    train_set, val_set = build_datasets(Config())
     order = ShardedBatches(len(train_set), 8, 0, 1, seed=0)
     before = torch.get_rng_state()
-    next(iter(build_loader(train_set, order, 0, (0, 0, 0))))
+    next(iter(build_loader(train_set, order, Config(), (0, 0))))
     assert len(list(build_val_loader(val_set, 32, 0, 1))) == 12
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_loader_workers_draw_other_numbers_on_each_rank_and_after_a_resume() -> None:
-    train_set, _ = build_datasets()
+    train_set, _ = build_datasets(Config())
     order = ShardedBatches(len(train_set), 8, 0, 1, seed=0)
-    seeds = [(0, 0, 0), (0, 1, 0), (0, 0, 50), (1, 0, 0)]
-    generators = [build_loader(train_set, order, 1, seed).generator for seed in seeds]
-    assert len({generator.initial_seed() for generator in generators}) == len(seeds)
+    streams = list(product((0, 1), repeat=3))
+    loaders = [
+        build_loader(train_set, order, Config(seed=seed), (rank, start))
+        for seed, rank, start in streams
+    ]
+    assert len({loader.generator.initial_seed() for loader in loaders}) == len(streams)
 
 
 def test_libraries_find_no_set_epoch_to_call() -> None:
@@ -87,7 +92,7 @@ def test_a_batch_of_any_shape_goes_to_the_device() -> None:
 
 
 def test_the_digits_are_real() -> None:
-    train_set, val_set = build_datasets()
+    train_set, val_set = build_datasets(Config())
     assert (len(train_set), len(val_set)) == (1437, 360)
     image, digit = train_set[0]
     assert image.shape == (1, 8, 8)

@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, TEMPLATE, environment, metrics, run, scaffold
 
+from conftest import BIN, ROOT, TEMPLATE, environment, metrics, run, scaffold
 from scaffold.methods import METHODS
 
 # the versions that the tests use; without byte-compiling an installation takes half the time

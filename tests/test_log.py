@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from config import Config
-from runtime import Log, kept_lines
+from log import Log, kept_lines
 
-TOTALS = torch.tensor([32.0, 48.0, 64.0], dtype=torch.float64)  # loss, correct, targets
+INFINITY = float("inf")
+TOTALS = torch.tensor([32.0, 48.0, 64.0, 64.0], dtype=torch.float64)  # as `evaluate` gives
 
 
 class Terminal(io.StringIO):
@@ -27,7 +28,7 @@ def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    log = Log(Config(run_dir=tmp_path), rank=0, first_step=0)
+    log = Log(Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=INFINITY)
     log.validation(50, TOTALS)
     log.close()
     assert ("50/200" in stream.getvalue()) == stream.isatty()
@@ -37,9 +38,9 @@ def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
 def test_other_ranks_write_and_print_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = Log(Config(run_dir=tmp_path / "run"), rank=1, first_step=0)
-    log.train(10, TOTALS, 0.1, torch.tensor(1.0))
-    log.validation(10, TOTALS)
+    log = Log(Config(run_dir=tmp_path / "run"), rank=1, first_step=0, best_loss=INFINITY)
+    log.train(11, TOTALS, 0.1, torch.tensor(1.0))
+    log.validation(11, TOTALS)
     log.close()
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr().out == ""
@@ -49,17 +50,17 @@ def test_a_run_that_goes_on_repeats_no_line_and_keeps_its_settings_when_done(
     tmp_path: Path,
 ) -> None:
     config = Config(run_dir=tmp_path, steps=20)
-    log = Log(config, rank=0, first_step=0)
+    log = Log(config, rank=0, first_step=0, best_loss=INFINITY)
     for step in (5, 10, 15):
         log.validation(step, TOTALS)
     log.close()
-    again = Log(config, rank=0, first_step=10)
+    again = Log(config, rank=0, first_step=10, best_loss=INFINITY)
     again.validation(15, TOTALS)
     again.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [5, 10, 15]
     settings = (tmp_path / "config.toml").read_text()
-    Log(Config(run_dir=tmp_path, steps=3), rank=0, first_step=20).close()
+    Log(Config(run_dir=tmp_path, steps=3), rank=0, first_step=20, best_loss=INFINITY).close()
     assert (tmp_path / "config.toml").read_text() == settings
 
 
@@ -67,3 +68,17 @@ def test_lines_that_a_crash_left_half_written_are_dropped(tmp_path: Path) -> Non
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 3}\nrubbish}\n{"step": 2}\n{"ste')
     assert kept_lines(path, 2) == ['{"step": 1}\n', '{"step": 2}\n']
+
+
+def test_the_lowest_validation_loss_is_an_improvement_on_every_rank(tmp_path: Path) -> None:
+    """Also when it was reached before an interruption; a loss that is no number never is one."""
+    for rank in (0, 1):
+        log = Log(Config(run_dir=tmp_path), rank, first_step=0, best_loss=0.75)
+        found = []
+        for loss in (64.0, 40.0, 40.0, float("nan"), 32.0):
+            log.train(1, TOTALS, 0.1, torch.tensor(1.0))  # a new step: nothing is known of it
+            assert (log.val_loss, log.improved) == (None, False)
+            log.validation(1, torch.tensor([loss, 1.0, 64.0, 64.0], dtype=torch.float64))
+            found.append(log.improved)
+        log.close()
+        assert found == [False, True, False, False, True]

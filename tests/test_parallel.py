@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE
 
+from conftest import TEMPLATE
 from scaffold.methods import METHODS
 
 PAIRS = list(itertools.combinations(METHODS, 2))
@@ -20,14 +20,14 @@ HEADERS = [
 
 # ratchets: what was reached; lower them when a change allows, raise them only with a reason
 MOST = {  # hunks, and lines on the longer side
-    ("spawn", "torchrun"): (6, 18),
-    ("spawn", "fabric"): (13, 31),
-    ("spawn", "accelerate"): (15, 33),
+    ("spawn", "torchrun"): (6, 19),
+    ("spawn", "fabric"): (13, 32),
+    ("spawn", "accelerate"): (15, 34),
     ("torchrun", "fabric"): (12, 21),
     ("torchrun", "accelerate"): (12, 21),
     ("fabric", "accelerate"): (14, 22),
 }
-MOST_CONFLICTS = {"replaced": 0.065, "inserted": 0.025}  # of shared lines, over all 12 directions
+MOST_CONFLICTS = {"replaced": 0.058, "inserted": 0.021}  # of shared lines, over all 12 directions
 
 
 def train_file(method: str) -> Path:
@@ -149,6 +149,8 @@ def test_shares_uses_the_lines_that_training_uses(method: str) -> None:
         "samples, size, start = ",
         "shares = ShardedBatches(samples, size",
         "for step",
+        "dist.barrier()",  # runtime.end, without a network
+        "dist.destroy_process_group()",
     )
     assert all(line.startswith(allowed) for line in seen), seen
 

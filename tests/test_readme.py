@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from conftest import ROOT, environment, run
-
 from scaffold.methods import METHODS
 
 sys.path.insert(0, str(ROOT / "tools"))

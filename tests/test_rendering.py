@@ -2,31 +2,59 @@
 
 import ast
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, TEMPLATE
 
-from config import Config
+from conftest import ROOT, TEMPLATE, make
 from scaffold import __version__
 from scaffold.methods import METHODS
 
 PYTHON = sorted(path.relative_to(TEMPLATE) for path in TEMPLATE.rglob("*.py"))
-SETTINGS = [
-    "config", "run_dir", "devices", "steps", "global_batch_size", "micro_batch_size", "lr",
-    "warmup_steps", "weight_decay", "clip", "precision", "width", "workers", "seed", "log_every",
-    "validate_every", "checkpoint_every",
+PLACES = ["config", "run_dir", "devices", "check", "profile"]  # say where and how, not what
+COMMON = [
+    "steps", "global_batch_size", "micro_batch_size", "lr", "warmup_steps", "weight_decay", "clip",
+    "precision", "compile",
 ]  # fmt: skip
+SIZES = {
+    "digits": ["width", "dropout", "augment"],
+    "text": ["layers", "width", "context", "dropout", "text"],
+}
+HABITS = ["workers", "seed", "log_every", "validate_every", "checkpoint_every", "keep"]
+
+
+def source(name: str, method: str, example: str = "digits", tracker: str = "tensorboard") -> Path:
+    """The file of the template that a project's file is made of."""
+    if name in ("train.py", "shares.py"):
+        return TEMPLATE / name.replace(".py", f"_{method}.py")
+    if name == "tracker.py":
+        return TEMPLATE / "trackers" / tracker / name
+    if name in ("config.py", "data.py", "model.py", "predict.py", "tests/test_learning.py"):
+        return TEMPLATE / "examples" / example / Path(name).name
+    return TEMPLATE / name
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_python_is_the_template_s_byte_for_byte(projects: dict[str, Path], method: str) -> None:
     for path in projects[method].rglob("*.py"):
         name = str(path.relative_to(projects[method]))
-        chosen = {"train.py": f"train_{method}.py", "shares.py": f"shares_{method}.py"}
-        assert path.read_bytes() == (TEMPLATE / chosen.get(name, name)).read_bytes(), name
+        assert path.read_bytes() == source(name, method).read_bytes(), name
+
+
+@pytest.mark.parametrize(("example", "tracker"), [("text", "wandb"), ("text", "none")])
+def test_the_files_of_the_example_and_the_tracker_are_the_chosen_ones(
+    example: str, tracker: str, tmp_path: Path
+) -> None:
+    made = make(tmp_path / "made", "spawn", example=example, tracker=tracker)
+    for path in made.rglob("*.py"):
+        name = str(path.relative_to(made))
+        assert path.read_bytes() == source(name, "spawn", example, tracker).read_bytes(), name
+    assert not (made / "digits.csv.gz").exists()
+    readme, packages = (made / "README.md").read_text(), (made / "pyproject.toml").read_text()
+    assert "validation digits" not in readme
+    assert ("wandb" in packages) == (tracker == "wandb")
+    assert "tensorboard" not in packages + readme
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -34,8 +62,11 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
     root = projects[method]
     assert sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()) == [
         ".copier-answers.yml", ".github/workflows/ci.yml", ".gitignore", "README.md",
-        "checkpoint.py", "config.py", "data.py", "digits.csv.gz", "model.py", "pyproject.toml",
-        "runtime.py", "shares.py", "tests/conftest.py", "tests/test_training.py", "train.py",
+        "checkpoint.py", "config.py", "data.py", "diagnose.py", "digits.csv.gz", "evaluation.py",
+        "log.py", "mapped.py", "model.py", "optimizer.py", "plot.py", "predict.py",
+        "pyproject.toml", "replicas.py", "runtime.py", "settings.py", "sharding.py", "shares.py",
+        "signals.py", "storage.py", "tests/conftest.py", "tests/test_learning.py",
+        "tests/test_training.py", "tracker.py", "train.py",
     ]  # fmt: skip
 
 
@@ -57,7 +88,8 @@ def test_a_project_needs_torch_and_the_library_of_its_method(
 ) -> None:
     project = tomllib.loads((projects[method] / "pyproject.toml").read_text())["project"]
     libraries = {line.split(">=")[0] for line in project["dependencies"]}
-    assert libraries == {"torch", "numpy", "tqdm", "tyro"} | ({METHODS[method].requires} - {None})
+    always = {"torch", "numpy", "tqdm", "tyro", "tensorboard"}
+    assert libraries == always | ({METHODS[method].requires} - {None})
     assert project["name"] == "digits"
 
 
@@ -70,7 +102,7 @@ def test_the_readme_names_the_launch_line_of_the_method(
     assert f"\n{METHODS[method].launch}\n" in readme
     assert train.splitlines()[2] == METHODS[method].launch
     assert "{" not in readme
-    assert len(readme.splitlines()) <= 70
+    assert len(readme.splitlines()) <= 80
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -81,8 +113,10 @@ def test_the_answers_are_kept_and_tell_nothing_of_this_machine(
     assert answers == {
         "_commit": f"v{__version__}",
         "_src_path": "scaffold",
+        "example": "digits",
         "method": method,
         "project_name": "digits",
+        "tracker": "tensorboard",
     }
 
 
@@ -93,12 +127,13 @@ def test_the_methods_and_the_version_have_one_list() -> None:
     assert (ROOT / "CHANGELOG.md").read_text().count(f"## {__version__}") == 1
 
 
-def test_a_run_has_these_settings_each_with_a_comment_on_its_line() -> None:
-    assert [field.name for field in fields(Config)] == SETTINGS
-    assert len(SETTINGS) <= 20
-    lines = (TEMPLATE / "config.py").read_text().splitlines()
+@pytest.mark.parametrize("example", SIZES)
+def test_a_run_has_these_settings_each_with_a_comment_on_its_line(example: str) -> None:
+    lines = (TEMPLATE / "examples" / example / "config.py").read_text().splitlines()
     tree = ast.parse("\n".join(lines))
     config = next(n for n in tree.body if isinstance(n, ast.ClassDef))
     settings = [n for n in config.body if isinstance(n, ast.AnnAssign)]
-    assert len(settings) == len(SETTINGS)
+    names = [n.target.id for n in settings if isinstance(n.target, ast.Name)]
+    assert names == [*PLACES, *COMMON, *SIZES[example], *HABITS]
+    assert len(names) - len(PLACES) <= 20
     assert all("  # " in lines[setting.lineno - 1] for setting in settings)

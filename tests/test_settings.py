@@ -5,12 +5,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from conftest import launch, metrics, run, train
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import Config, problems
+from config import Config
+from conftest import launch, metrics, run, train
 from scaffold.methods import METHODS
+from settings import problems
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(
@@ -25,6 +26,8 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(
         "config",
         "run_dir",
         "devices",
+        "check",
+        "profile",
     }
     assert [line["step"] for line in metrics(run_dir)] == [1, 2, 3, 3]
     # what was saved is a settings file itself
@@ -44,9 +47,9 @@ def test_wrong_settings_start_nothing_and_are_told_all_at_once(
     lines = [line for line in result.err.splitlines() if line.startswith(("error: ", "hint: "))]
     assert lines == [
         "error: steps `0` is not in 1..1e+09",
-        "hint: set --steps 1",
+        "hint: set --steps 200",
         "error: lr `-1.0` is not in 0..1e+06",
-        "hint: set --lr 0.01",
+        "hint: set --lr 0.008",
         "error: micro_batch_size `10` x ranks `2` = 20 does not divide global_batch_size `30`",
         "hint: set --micro_batch_size 5",
     ]

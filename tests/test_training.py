@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BIN, environment, largest_difference, launch, metrics, run, train, weights
 
 from config import Config
-from data import ShardedBatches, build_datasets
-from model import build_model, build_optimizer, learning_rate, loss_sums
+from conftest import BIN, environment, largest_difference, launch, metrics, run, train, weights
+from data import build_datasets
+from model import build_model, loss_sums
+from optimizer import build_optimizer, learning_rate
 from scaffold.methods import METHODS
+from sharding import ShardedBatches
 
 # 64 samples per step, 16 per rank and pass: two passes make a step on two ranks
 STEPS, HALF = 60, 30
+VARYING = {"samples_per_second", "peak_memory_mib"}  # from one run to the next
 FLAGS = ["--steps", STEPS, "--checkpoint_every", HALF, "--micro_batch_size", 16]
 EXACT = 0.0 if torch.cuda.device_count() < 2 else 1e-6  # GPU kernels may add in any order
 
@@ -31,13 +34,13 @@ def runs(projects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 def oracle() -> dict[str, torch.Tensor]:
     """The weights of a plain loop: one process, the whole global batch in one pass, a mean loss."""
     config = Config(steps=STEPS)
-    train_set, _ = build_datasets()
+    train_set, _ = build_datasets(config)
     order = iter(ShardedBatches(len(train_set), config.global_batch_size, 0, 1, config.seed))
     torch.manual_seed(config.seed)
     net = build_model(config)
     optimizer = build_optimizer(net, config)
     for step in range(1, STEPS + 1):
-        batch = list(train_set[next(order)])
+        batch = list(train_set[[sample for _, sample in next(order)]])
         (loss_sums(net, batch)[0] / config.global_batch_size).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
         for group in optimizer.param_groups:
@@ -71,7 +74,7 @@ def test_a_run_goes_on_under_another_method(
     train(projects[second], run_dir, *FLAGS)
     assert largest_difference(weights(run_dir, STEPS), weights(runs[first], STEPS)) <= 1e-5
     for line, expected in zip(metrics(run_dir), metrics(runs[first]), strict=True):
-        for name in line.keys() - {"samples_per_second"}:
+        for name in line.keys() - VARYING:
             assert line[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
 
 
@@ -137,7 +140,7 @@ def test_a_run_directory_holds_what_happened(runs: dict[str, Path]) -> None:
         lines = metrics(run_dir)
         steps = [line for line in lines if "loss" in line]
         assert [line["step"] for line in steps] == list(range(10, STEPS + 1, 10))
-        assert set(steps[0]) == {"step", "loss", "lr", "grad_norm", "samples_per_second"}
+        assert set(steps[0]) == {"step", "loss", "lr", "grad_norm", *VARYING}
         assert set(lines[-1]) == {"step", "val_loss", "val_accuracy", "val_samples"}
         manifest = json.loads((run_dir / "checkpoints/step-000000060/manifest.json").read_text())
         assert (manifest["step"], manifest["world_size"], manifest["format"]) == (STEPS, 2, 1)

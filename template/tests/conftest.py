@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
+import pytest
 import torch
 
 PROJECT = Path(__file__).parents[1]
+VARYING = {"samples_per_second", "peak_memory_mib"}  # from one run to the next
 
 
 def launch_line(program: str, processes: int) -> list[str]:
@@ -23,14 +26,16 @@ def launch_line(program: str, processes: int) -> list[str]:
     return [sys.executable, *starter, *words[1:]]
 
 
-def launch(program: str, *flags: object, processes: int = 2, seconds: int = 120) -> str:
-    """What the program printed; it and all it started are gone when this returns."""
-    command = [*launch_line(program, processes), *map(str, flags)]
+def launch(*flags: object, processes: int = 2, stop_at: int | None = None) -> str:
+    """What train.py printed; where it says `step STOP_AT`, it is asked to stop by SIGTERM.
+
+    It and all that it started are gone when this returns.
+    """
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
     if torch.cuda.device_count() < 2:  # two processes need two GPUs, or none
         environment["CUDA_VISIBLE_DEVICES"] = ""
     process = subprocess.Popen(
-        command,
+        [*launch_line("train.py", processes), *map(str, flags)],
         cwd=PROJECT,
         env=environment,
         text=True,
@@ -38,19 +43,23 @@ def launch(program: str, *flags: object, processes: int = 2, seconds: int = 120)
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, output
+    timer = Timer(150, os.killpg, (process.pid, signal.SIGKILL))
+    timer.start()
+    output = ""
+    for line in process.stdout or ():
+        output += line
+        if line.startswith(f"step {stop_at} "):
+            process.send_signal(signal.SIGTERM)
+    status = process.wait()
+    timer.cancel()
+    assert status == 0 or stop_at, output
     return output
 
 
 def metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl without the speed, which differs from run to run."""
+    """The lines of metrics.jsonl without the numbers that differ from run to run."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "samples_per_second"} for line in lines]
+    return [{name: line[name] for name in line.keys() - VARYING} for line in lines]
 
 
 def state(run_dir: Path, step: int) -> dict[str, Any]:
@@ -64,3 +73,11 @@ def largest_difference(a: dict[str, Any], b: dict[str, Any]) -> float:
     """The largest absolute difference of any two weights."""
     pairs = [(a["model"][name], b["model"][name]) for name in a["model"] | b["model"]]
     return max(float((x - y).abs().max()) for x, y in pairs)
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a run with the default settings on two processes."""
+    run_dir = tmp_path_factory.mktemp("learned")
+    launch("--run_dir", run_dir, "--keep", 4)
+    return run_dir

@@ -1,63 +1,26 @@
-"""Every setting of a run, with its unit: `python train.py --help` lists them."""
+"""Where the settings of a run come from, and what is refused before any process waits."""
 
+import atexit
 import json
 import os
+import re
+import shutil
 import sys
+import tempfile
 import time
 import tomllib
 from argparse import ArgumentParser
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 import tyro
 
+from config import RANGES, Config
 
-@dataclass(frozen=True)
-class Config:
-    """One run. What changes the result is here and nowhere else; it is saved with the run."""
-
-    config: Path | None = None  # TOML file with defaults for the settings below; flags win
-    run_dir: Path = Path("runs/default")  # metrics and checkpoints; a run found here goes on
-    devices: int = 0  # processes on this machine; 0: as launched, else one per GPU, or two on a CPU
-    steps: int = 200  # optimizer steps
-    global_batch_size: int = 64  # samples per optimizer step, over all ranks
-    micro_batch_size: int = 8  # samples per rank and pass; more needs more memory
-    lr: float = 8e-3  # peak learning rate of AdamW
-    warmup_steps: int = 20  # optimizer steps until the learning rate has its peak
-    weight_decay: float = 0.01  # of weight matrices, per unit of learning rate
-    clip: float = 1.0  # largest L2 norm of the gradient; inf: as it comes
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the forward pass; weights stay float32
-    width: int = 32  # channels of the network's first layer
-    workers: int = 0  # processes per rank that load data; 0: the rank loads its own
-    seed: int = 0  # of the initial weights, the order of the samples and dropout
-    log_every: int = 10  # optimizer steps between two lines of metrics
-    validate_every: int = 50  # optimizer steps between two validations
-    checkpoint_every: int = 50  # optimizer steps between two checkpoints
-
-    def accumulate(self, world_size: int) -> int:
-        """Passes of each rank that make one optimizer step."""
-        return self.global_batch_size // (self.micro_batch_size * world_size)
-
-    @property
-    def processes(self) -> int:
-        """Processes of this run on this machine: as a launcher started, else as `devices` says."""
-        launched = int(os.environ.get("LOCAL_WORLD_SIZE", 0))
-        return launched or self.devices or torch.cuda.device_count() or 2
-
-    @property
-    def nodes(self) -> int:
-        """Machines of this run: as torchrun says, else one."""
-        return int(os.environ.get("GROUP_WORLD_SIZE", 1))
-
-    def to_toml(self) -> str:
-        """The settings as TOML that `--config` reads, without those of a place or a machine."""
-        places = ("config", "run_dir", "devices")
-        values = {k: v for k, v in asdict(self).items() if k not in places}
-        # TOML writes these as JSON does, but for inf
-        text = {k: repr(v) if isinstance(v, float) else json.dumps(v) for k, v in values.items()}
-        return "".join(f"{name} = {value}\n" for name, value in text.items())
+# they say where and how a run is done and not what it does, so they are not saved with it
+PLACES = ("config", "run_dir", "devices", "check", "profile")
 
 
 def parse(sizes: bool = True) -> Config:
@@ -72,13 +35,20 @@ def parse(sizes: bool = True) -> Config:
     path = file.parse_known_args(flags)[0].config
     config = tyro.cli(
         Config,
-        description=__doc__,
+        description=Config.__doc__,
         args=[*(toml_flags(Path(path)) if path else []), *flags],
         console_outputs=is_first(),
     )
     found = device_problems(config)
     leave_if(found + problems(config, config.processes * config.nodes) if sizes else found)
-    return config
+    return rehearsal(config) if config.check else config
+
+
+def rehearsal(config: Config) -> Config:
+    """The settings of a run of one step that leaves nothing behind."""
+    folder = tempfile.mkdtemp(prefix="check-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return replace(config, run_dir=Path(folder), steps=1, workers=0, profile="")
 
 
 def toml_flags(path: Path) -> list[str]:
@@ -90,7 +60,30 @@ def toml_flags(path: Path) -> list[str]:
     known = {field.name for field in fields(Config)} - {"config"}
     hint = f"settings are {', '.join(sorted(known))}"
     leave_if([(f"`{key}` in {path} is no setting", hint) for key in values if key not in known])
-    return [part for key, value in values.items() for part in (f"--{key}", str(value))]
+    return [flag for key, value in values.items() for flag in as_flags(key, value)]
+
+
+def as_flags(key: str, value: Any) -> list[str]:
+    """One setting as it stands on a command line."""
+    if isinstance(value, bool):
+        return [f"--{key}" if value else f"--no-{key}"]
+    return [f"--{key}", str(value)]
+
+
+def to_toml(config: Config) -> str:
+    """The settings as TOML that `--config` reads, without those of a place or a machine."""
+    lines = []
+    for name, value in asdict(config).items():
+        if name in PLACES or value is None:
+            continue
+        # TOML writes these as JSON does, but for inf
+        text = (
+            repr(value)
+            if isinstance(value, float)
+            else json.dumps(value, default=str, ensure_ascii=False)
+        )
+        lines.append(f"{name} = {text}\n")
+    return "".join(lines)
 
 
 def device_problems(config: Config) -> list[tuple[str, str]]:
@@ -112,17 +105,14 @@ def device_problems(config: Config) -> list[tuple[str, str]]:
 def problems(config: Config, world_size: int) -> list[tuple[str, str]]:
     """What is wrong with the settings on this number of ranks: (fact, remedy) each."""
     found = []
-    counts = ("steps", "global_batch_size", "micro_batch_size", "width")
-    for name, low, high, remedy in (
-        *((name, 1, 10**9, "1") for name in counts),
-        *((name, 1, 10**9, "10") for name in ("log_every", "validate_every", "checkpoint_every")),
-        *((name, 0, 10**9, "0") for name in ("warmup_steps", "workers", "seed")),
-        *((name, 0, 1e6, "0.01") for name in ("lr", "weight_decay")),
-        ("clip", 1e-9, float("inf"), "1"),
-    ):
+    for name, (low, high) in RANGES.items():
         value = getattr(config, name)
         if not low <= value <= high:
-            found.append((f"{name} `{value}` is not in {low}..{high:g}", f"set --{name} {remedy}"))
+            remedy = f"set --{name} {getattr(Config, name)}"
+            found.append((f"{name} `{value}` is not in {low:g}..{high:g}", remedy))
+    steps = re.fullmatch(r"(\d{1,9}):(\d{1,9})", config.profile)
+    if config.profile and not (steps and 1 <= int(steps[1]) <= int(steps[2])):
+        found.append((f"profile `{config.profile}` is not FIRST:LAST", "set --profile 10:12"))
     batch, micro = config.global_batch_size, config.micro_batch_size
     if min(batch, micro) >= 1 and batch % (micro * world_size):
         product = f"micro_batch_size `{micro}` x ranks `{world_size}` = {micro * world_size}"
@@ -138,12 +128,12 @@ def is_first() -> bool:
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
-def leave_if(found: list[tuple[str, str]]) -> None:
-    """End the program with status 2 and all problems, if there are any."""
+def leave_if(found: list[tuple[str, str]], status: int = 2) -> None:
+    """End the program with all problems, if there are any. Status 2: the settings are wrong."""
     if not found:
         return
     for fact, remedy in found if is_first() else ():
         print(f"error: {fact}\nhint: {remedy}", file=sys.stderr)
     if not is_first():
         time.sleep(1)  # a launcher ends all when one leaves: let the first one speak
-    sys.exit(2)
+    sys.exit(status)

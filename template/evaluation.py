@@ -1,0 +1,38 @@
+"""What the network is worth on data that it does not learn from."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from config import Config
+from model import loss_sums
+from replicas import share_buffers
+from sharding import to_device
+
+
+def evaluate(
+    net: nn.Module, batches: Iterable[Any], device: torch.device, config: Config
+) -> Tensor:
+    """Sums over the batches of this rank: float64[4], (loss, correct, targets, samples).
+
+    The ranks may have different numbers of batches: the bare network waits for nobody.
+    """
+    share_buffers(net)
+    net.eval()
+    totals = torch.zeros(4, dtype=torch.float64, device=device)
+    with torch.no_grad():
+        for batch in batches:
+            with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
+                totals[:3] += loss_sums(net, to_device(batch, device))
+            totals[3] += count(batch)
+    net.train()
+    return totals
+
+
+def count(batch: Any) -> int:
+    """The samples of a batch: the first dimension of its first tensor."""
+    if isinstance(batch, dict):
+        batch = list(batch.values())
+    return len(batch) if isinstance(batch, Tensor) else count(batch[0])

@@ -1,0 +1,106 @@
+"""What a run tells: metrics.jsonl, lines and a bar on the terminal, and the tracker."""
+
+import json
+import time
+from pathlib import Path
+
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+from config import Config
+from runtime import peak_memory
+from settings import to_toml
+from tracker import Tracker
+
+
+class Log:
+    """metrics.jsonl, one object per line, and the same on the terminal; rank 0 alone writes.
+
+    A run that goes on removes the lines of the steps it is about to repeat. Only numbers that are
+    sums over all ranks come here, so `improved` is the same on every rank.
+    """
+
+    def __init__(self, config: Config, rank: int, first_step: int, best_loss: float) -> None:
+        self.config, self.rank, self.best_loss = config, rank, best_loss
+        self.val_loss: float | None = None  # of this step, where it was validated
+        self.improved = False  # whether this step has the lowest validation loss of the run
+        if rank != 0:
+            return
+        config.run_dir.mkdir(parents=True, exist_ok=True)
+        if first_step < config.steps:
+            (config.run_dir / "config.toml").write_text(to_toml(config))
+        path = config.run_dir / "metrics.jsonl"
+        lines = kept_lines(path, first_step)
+        path.write_text("".join(lines))
+        self.file = path.open("a")
+        self.tracker = None if config.check else Tracker(config, first_step)
+        # on a terminal a bar, elsewhere plain lines
+        self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
+        self.mark = first_step, time.perf_counter()
+        if first_step >= config.steps:
+            self.say(f"{config.run_dir} is done with its {first_step} steps; more: --steps N")
+        elif first_step:
+            self.say(f"{config.run_dir} goes on after step {first_step}")
+
+    def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
+        """One line about every `log_every`th step, with the speed since the line before."""
+        self.val_loss, self.improved = None, False
+        if step % self.config.log_every:
+            return
+        memory = totals.new_tensor(peak_memory(totals.device))
+        dist.all_reduce(memory, dist.ReduceOp.MAX)
+        if self.rank == 0:
+            loss, _, targets, _ = totals.tolist()
+            values = {"loss": loss / targets, "lr": lr, "grad_norm": grad_norm.item()}
+            # the clock is read last: tolist() has waited for the device
+            seconds = time.perf_counter() - self.mark[1]
+            speed = (step - self.mark[0]) * self.config.global_batch_size / seconds
+            values["samples_per_second"] = round(speed, 1)
+            self.write(step, **values, peak_memory_mib=round(memory.item(), 1))
+
+    def validation(self, step: int, totals: Tensor) -> None:
+        """One line about a validation; totals: float64[4], what `evaluate` gives on all ranks."""
+        loss, correct, targets, samples = totals.tolist()
+        self.val_loss = loss / targets
+        self.improved = self.val_loss < self.best_loss
+        self.best_loss = min(self.best_loss, self.val_loss)
+        if self.rank == 0:
+            accuracy = correct / targets
+            values = {"val_loss": self.val_loss, "val_accuracy": accuracy}
+            self.write(step, **values, val_samples=int(samples))
+
+    def write(self, step: int, **values: float) -> None:
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.flush()
+        if self.tracker:
+            self.tracker.log(step, values)
+        text = f"step {step}  " + "  ".join(f"{name} {value:.5g}" for name, value in values.items())
+        self.bar.update(step - self.bar.n)
+        self.say(text)
+        self.mark = step, time.perf_counter()
+
+    def say(self, text: str) -> None:
+        """One line on the terminal, above the bar."""
+        self.bar.clear()
+        print(text, flush=True)
+        self.bar.refresh()
+
+    def close(self) -> None:
+        if self.rank == 0:
+            self.file.close()
+            self.bar.close()
+            if self.tracker:
+                self.tracker.close()
+
+
+def kept_lines(path: Path, last_step: int) -> list[str]:
+    """The lines of metrics.jsonl up to a step; what a crash left half written is dropped."""
+    kept = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            if json.loads(line)["step"] <= last_step:
+                kept.append(f"{line}\n")
+        except (ValueError, KeyError, TypeError):
+            print(f"dropped from {path}: {line[:60]}", flush=True)
+    return kept

@@ -1,0 +1,110 @@
+"""Draw the curves of runs from their metrics.jsonl: `python plot.py runs/a runs/b`."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+# name in metrics.jsonl -> (title, unit)
+PANELS = {
+    "loss": ("training loss", "nats per target"),
+    "val_loss": ("validation loss", "nats per target"),
+    "val_accuracy": ("validation accuracy", "share of targets"),
+    "lr": ("learning rate", "lr, no unit"),
+    "grad_norm": ("gradient norm", "L2, before clipping"),
+    "samples_per_second": ("throughput", "samples per second"),
+}
+SPREAD = ("loss", "val_loss", "grad_norm")  # may need a log scale
+Lines = list[dict[str, float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run_dirs", nargs="+", type=Path, help="directories of runs")
+    parser.add_argument("--out", type=Path, default=Path("curves.png"), help="file to write")
+    arguments = parser.parse_args()
+    runs = {str(run_dir): read(run_dir) for run_dir in arguments.run_dirs}
+    try:
+        draw(runs).savefig(arguments.out, dpi=150)
+    except ImportError:
+        leave("matplotlib is not installed", "pip install -e '.[plot]'")
+    except (OSError, ValueError) as error:
+        leave(f"cannot write `{arguments.out}`: {error}", "give --out a file such as curves.png")
+    print(f"{arguments.out} shows {', '.join(runs)}")
+
+
+def read(run_dir: Path) -> Lines:
+    """The lines of metrics.jsonl. Ends the program where they cannot be read."""
+    path = run_dir / "metrics.jsonl"
+    try:
+        texts = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "name run directories, for example runs/default, or all with runs/*/"
+        leave(f"`{run_dir}` is no run: {error}", remedy)
+    lines: Lines = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            line = {name: float(value) for name, value in json.loads(text).items()}
+            lines.append({"step": line.pop("step"), **line})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            remedy = "delete it, or start the run again: it drops what it cannot read"
+            leave(f"{path} line {number} is no step with numbers: `{text[:40]}`", remedy)
+    if not any(name in line for line in lines for name in PANELS):
+        leave(f"{path} holds none of {', '.join(PANELS)}", "wait until it trains or validates")
+    return lines
+
+
+def draw(runs: dict[str, Lines]) -> Any:
+    """A matplotlib figure: one panel per quantity that any run has, one colour per run."""
+    # without pyplot, which would look for a display
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    names = [name for name in PANELS if any(name in line for run in runs.values() for line in run)]
+    columns = min(3, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(4.2 * columns, 0.6 + 2.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    colors = colormaps["tab10" if len(runs) <= 10 else "turbo"].resampled(max(10, len(runs)))
+    for name, panel in zip(names, axes, strict=False):
+        if name == "val_loss" and "loss" in names:
+            panel.sharey(figure.axes[0])  # where they part, the network only learns by heart
+        fill(panel, name, runs, colors)
+    for panel in list(figure.axes)[len(names) :]:
+        panel.remove()
+    figure.align_ylabels()
+    entries = figure.axes[0].get_legend_handles_labels()
+    fitting = max(1, 40 * columns // (5 + max(map(len, runs))))  # entries in a row
+    figure.legend(*entries, loc="outside upper left", ncols=fitting, frameon=False)
+    return figure
+
+
+def fill(panel: Any, name: str, runs: dict[str, Lines], colors: Callable[[int], Any]) -> None:
+    """Put one quantity of all runs into a panel."""
+    values: list[float] = []
+    for number, (run_dir, lines) in enumerate(runs.items()):
+        steps = [line["step"] for line in lines if name in line]
+        points = [line[name] for line in lines if name in line]
+        values += filter(math.isfinite, points)
+        # a few points are seen as such, and one alone is seen at all
+        shape = ".-" if len(points) < 40 else "-"
+        panel.plot(steps, points, shape, linewidth=1.4, color=colors(number), label=run_dir)
+    panel.set_title(PANELS[name][0], loc="left", fontsize=11)
+    panel.set(xlabel="optimizer steps", ylabel=PANELS[name][1])
+    if name in SPREAD and values and min(values) > 0 and max(values) > 10 * min(values):
+        panel.set_yscale("log")
+    if name == "samples_per_second":
+        panel.set_ylim(bottom=0)
+    panel.grid(alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def leave(fact: str, remedy: str) -> NoReturn:
+    sys.exit(f"error: {fact}\nhint: {remedy}")
+
+
+if __name__ == "__main__":
+    main()

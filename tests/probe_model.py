@@ -1,0 +1,67 @@
+"""The network of a project under test; PROBE_FAULT gives it the faults of real ones.
+
+It stands for a user's own model.py.
+"""
+
+import os
+import signal
+
+import torch
+import torch.distributed as dist
+from probe_data import Batch, record
+from torch import Tensor, nn
+
+from config import Config
+
+FAULT = os.environ.get("PROBE_FAULT", "")
+FAULT_CALL = 18  # the call of loss_sums in which rank 1 shows it: amid step 5, of two ranks
+calls = 0
+
+
+class Net(nn.Module):
+    """float32[B, T] -> float32[B, T]; it notes the mean of what it has seen, as batch norm does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(1, 8), nn.GELU(), nn.Linear(8, 1))
+        self.dead = nn.Linear(1, 1) if FAULT == "dead" else nn.Identity()
+        self.seen: Tensor
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.training:
+            self.seen = 0.9 * self.seen + 0.1 * values.detach().mean()
+        scores: Tensor = self.layers(values.unsqueeze(-1)).squeeze(-1)
+        return scores
+
+
+def build_model(config: Config) -> nn.Module:
+    return Net()
+
+
+def loss_sums(model: nn.Module, batch: Batch) -> Tensor:
+    """Squared errors over the targets there are, not over the padding."""
+    global calls  # a probe counts
+    calls += 1
+    numbers, lengths, values, targets = batch
+    on_rank_1 = dist.get_rank() == 1 and calls == FAULT_CALL
+    if FAULT == "signal" and on_rank_1:
+        os.kill(os.getpid(), signal.SIGTERM)
+    if FAULT == "nan" and on_rank_1:
+        values = values * float("nan")
+    if FAULT == "bypass":  # the wrapper that averages the gradients
+        model = getattr(model, "module", model)
+    errors = (model(values) - targets).float() ** 2
+    there = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
+    loss = errors[there].sum()
+    training = torch.is_grad_enabled()
+    seen = [float(buffer) for name, buffer in model.named_buffers() if name.endswith("seen")]
+    record(
+        training=training,
+        numbers=numbers.tolist(),
+        loss=loss.item(),
+        targets=int(there.sum()),
+        seen=None if training else seen[0],
+        threads=torch.get_num_threads(),
+    )
+    return torch.stack([loss, (errors[there] < 0.01).sum().float(), loss.new_tensor(there.sum())])

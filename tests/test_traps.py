@@ -1,0 +1,319 @@
+"""What users of the four methods get wrong again and again, on real processes.
+
+The project under test has data and a network of its own (probe_data.py, probe_model.py), which
+say what happens to each rank: batches of texts of different lengths, 43 of them for training and
+17 for validation, numbers that neither two nor three ranks divide.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import pytest
+
+from conftest import (
+    MODULES,
+    ROOT,
+    Result,
+    environment,
+    largest_difference,
+    launch,
+    launch_line,
+    make,
+    metrics,
+    run,
+    start,
+    weights,
+)
+from scaffold.methods import METHODS
+
+STEPS, STOPPED, BATCH = 12, 5, 12
+FLAGS = [
+    *("--steps", STEPS, "--global_batch_size", BATCH, "--micro_batch_size", 2, "--lr", 1e-3),
+    *("--warmup_steps", 3, "--clip", 0.5, "--log_every", 1, "--validate_every", 4),
+]  # fmt: skip
+
+
+@dataclass
+class Run:
+    """A run of the probe: how it ended, what it wrote, and what each rank recorded."""
+
+    result: Result
+    run_dir: Path
+    records: list[dict[str, Any]]
+
+    def __init__(self, project: Path, run_dir: Path, *flags: object, **more: Any) -> None:
+        probe = run_dir.with_suffix(".probe")
+        probe.unlink(missing_ok=True)
+        flags = ("--run_dir", run_dir, *FLAGS, *flags)
+        self.run_dir, self.result = run_dir, launch(project, *flags, PROBE=str(probe), **more)
+        lines = probe.read_text().splitlines() if probe.exists() else []
+        self.records = [json.loads(line) for line in lines]
+
+    def calls(self, training: bool) -> dict[int, list[dict[str, Any]]]:
+        """What each rank recorded of its passes, in their order: {rank: records}."""
+        found: dict[int, list[dict[str, Any]]] = {}
+        for record in self.records:
+            if record.get("training") == training:
+                found.setdefault(record["rank"], []).append(record)
+        return found
+
+    def steps(self, validations: bool = False) -> list[list[dict[str, Any]]]:
+        """The passes of all ranks that belong to a step, or to a validation, in turn."""
+        calls = self.calls(training=not validations)
+        # the ranks share a step evenly; of a validation rank r has the samples r, r + W, ...
+        passes = {
+            rank: -(-len(range(rank, 17, len(calls))) // 2)
+            if validations
+            else BATCH // 2 // len(calls)
+            for rank in calls
+        }
+        count = len(calls[0]) // passes[0]
+        return [
+            [
+                call
+                for rank in sorted(calls)
+                for call in calls[rank][passes[rank] * i :][: passes[rank]]
+            ]
+            for i in range(count)
+        ]
+
+
+def batched(calls: list[Any], size: int) -> list[list[Any]]:
+    return [calls[begin : begin + size] for begin in range(0, len(calls), size)]
+
+
+def numbers(step: list[dict[str, Any]]) -> list[int]:
+    """The samples of a step, sorted."""
+    return sorted(number for call in step for number in call["numbers"])
+
+
+def make_probe(folder: Path, method: str) -> Path:
+    make(folder, method, tracker="none")
+    copyfile(ROOT / "tests/probe_data.py", folder / "data.py")
+    text = (ROOT / "tests/probe_model.py").read_text()
+    (folder / "model.py").write_text(text.replace("from probe_data ", "from data "))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    parent = tmp_path_factory.mktemp("probes")
+    return {method: make_probe(parent / method, method) for method in METHODS}
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def runs(
+    request: pytest.FixtureRequest,
+    probes: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Run, Run, Run]:
+    """One run, undisturbed on one rank; and stopped by rank 1 of two, then ended by three.
+
+    While the third part starts, rank 1 sees no checkpoints.
+    """
+    project, parent = probes[request.param], tmp_path_factory.mktemp("runs")
+    alone = Run(project, parent / "alone", processes=1, OMP_NUM_THREADS="")
+    first = Run(project, parent / "parts", "--profile", "2:3", PROBE_FAULT="signal")
+    second = Run(project, parent / "parts", processes=3, PROBE_BLIND="1")
+    return alone, first, second
+
+
+def test_the_number_of_ranks_changes_no_step(runs: tuple[Run, Run, Run]) -> None:
+    """Rows 1, 2, 5, 28: the same samples in the same steps on one, two and three ranks."""
+    alone, first, second = runs
+    expected = [numbers(step) for step in alone.steps()]
+    assert [len(step) for step in expected] == [BATCH] * STEPS
+    assert [numbers(step) for step in first.steps() + second.steps()] == expected
+    order = [number for call in alone.calls(True)[0] for number in call["numbers"]]
+    epochs = [order[:43], order[43:86], order[86:129]]
+    assert all(sorted(epoch) == list(range(43)) for epoch in epochs)
+    assert len(set(map(tuple, epochs))) == 3
+
+
+def test_the_ranks_share_a_step_out_evenly(runs: tuple[Run, Run, Run]) -> None:
+    for part, ranks in zip(runs, (1, 2, 3), strict=True):
+        assert sorted(part.calls(True)) == list(range(ranks))
+        assert {len(call["numbers"]) for call in part.records if call.get("training")} == {2}
+
+
+def test_a_loss_is_a_sum_divided_by_the_targets_of_the_step(runs: tuple[Run, Run, Run]) -> None:
+    """Rows 4, 12 and 20: what is logged is all ranks', and clipped after it was divided."""
+    alone, first, second = runs
+    logged = [line for line in metrics(first.run_dir) if "loss" in line]
+    for line, step in zip(logged, first.steps() + second.steps(), strict=True):
+        loss, targets = (sum(call[name] for call in step) for name in ("loss", "targets"))
+        assert line["loss"] == pytest.approx(loss / targets, rel=1e-6)
+    expected = [line for line in metrics(alone.run_dir) if "loss" in line]
+    assert logged[0]["grad_norm"] == pytest.approx(expected[0]["grad_norm"], abs=1e-6)
+    assert expected[0]["grad_norm"] > 0.5  # so it was clipped
+    for line, other in zip(logged, expected, strict=True):
+        assert line["lr"] == other["lr"]  # row 3
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert line["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
+    ends = [weights(part.run_dir, STEPS) for part in (alone, first)]
+    assert ends[0].pop("seen") != ends[1].pop("seen")  # rank 0's own, which no gradient reaches
+    assert largest_difference(*ends) <= 1e-5
+
+
+def test_validation_counts_every_sample_once_on_any_number_of_ranks(
+    runs: tuple[Run, Run, Run],
+) -> None:
+    """Rows 10 and 11."""
+    for part, validations in zip(runs, (3, 1, 2), strict=True):
+        found = part.steps(validations=True)
+        assert [numbers(step) for step in found] == [list(range(17))] * validations
+    lines = [[line for line in metrics(part.run_dir) if "val_loss" in line] for part in runs[:2]]
+    for line, expected in zip(*lines, strict=True):
+        assert line["val_samples"] == 17
+        assert line["val_accuracy"] == expected["val_accuracy"]
+        assert line["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
+
+
+def test_ranks_validate_with_the_same_buffers(runs: tuple[Run, Run, Run]) -> None:
+    """Row 29: each rank took the mean of its own batches meanwhile."""
+    for part in runs:
+        for step in part.steps(validations=True):
+            assert len({call["seen"] for call in step}) == 1
+            assert step[0]["seen"] != 0
+
+
+def test_data_is_prepared_before_ranks_wait_for_each_other(runs: tuple[Run, Run, Run]) -> None:
+    """Row 19."""
+    for part, ranks in zip(runs, (1, 2, 3), strict=True):
+        prepared = {record["rank"]: record for record in part.records if "waiting" in record}
+        assert sorted(prepared) == list(range(ranks))
+        assert not any(record["waiting"] for record in prepared.values())
+
+
+def test_a_signal_to_one_rank_ends_all_after_the_same_step(runs: tuple[Run, Run, Run]) -> None:
+    """Rows 22 and 30: the step is saved, and rank 0 alone looks for it when the run goes on."""
+    _, first, second = runs
+    assert first.result.status == 0, first.result.err
+    assert f"asked to stop: saving step {STOPPED};" in first.result.out
+    assert [len(calls) for calls in first.calls(True).values()] == [3 * STOPPED] * 2
+    assert second.result.status == 0, second.result.err
+    assert f"goes on after step {STOPPED}\n" in second.result.out
+
+
+def test_profile_writes_a_trace_per_rank(runs: tuple[Run, Run, Run]) -> None:
+    for rank in (0, 1):
+        trace = json.loads((runs[1].run_dir / f"trace-rank{rank}.json").read_text())
+        names = Counter(event["name"] for event in trace["traceEvents"])
+        # 2 steps of 3 passes, each with a linear layer before and after the GELU
+        assert names["aten::gelu"] == 6
+    assert not list(runs[0].run_dir.glob("trace*"))
+
+
+def test_one_process_writes_into_one_run_directory(runs: tuple[Run, Run, Run]) -> None:
+    """Row 17."""
+    assert [line["step"] for line in metrics(runs[1].run_dir) if "loss" in line] == list(
+        range(1, STEPS + 1)
+    )
+    assert runs[1].result.out.count("step 1  loss") == 1
+
+
+def test_a_rank_has_its_part_of_the_cores(runs: tuple[Run, Run, Run]) -> None:
+    """Row 25: unless the user says otherwise; torchrun tells several ranks to use one each."""
+    assert {call["threads"] for call in runs[0].calls(True)[0]} == {os.cpu_count()}
+    assert {call["threads"] for call in runs[1].calls(True)[0]} == {1}
+    # what this process has set itself is no user's wish under torchrun, for its parent has not
+    code = "import runtime; print(runtime.threads_are_set())"
+    for launched in ("", "1"):
+        env = environment(OMP_NUM_THREADS="1", TORCHELASTIC_RUN_ID=launched)
+        result = run([sys.executable, "-c", code], MODULES / "digits", env=env)
+        assert result.out == f"{not launched or parent_set_threads()}\n", result.err
+
+
+def parent_set_threads() -> bool:
+    return b"OMP_NUM_THREADS=" in Path("/proc/self/environ").read_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_check_names_the_parameters_that_get_no_gradient(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    """Row 26; and it shows the samples that were really read, and leaves nothing."""
+    ended = Run(probes[method], tmp_path / "run", "--check", PROBE_FAULT="dead")
+    assert ended.result.status == 1
+    out, err = ended.result.out, ended.result.err
+    assert "check: global batch 12 = 2 samples per rank and pass x 2 ranks x 3 passes\n" in out
+    assert "check: 27 parameters in 6 tensors\n" in out
+    assert "check: parameters without a gradient: dead.weight, dead.bias\n" in out
+    assert "error: the loss does not depend on 2 parameters" in err
+    for rank, calls in ended.calls(True).items():
+        read = [number for call in calls for number in call["numbers"]]
+        assert f"check: rank {rank} read 6 samples: {', '.join(map(str, read))}; peak " in out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_that_is_no_number_on_one_rank_ends_all_and_is_not_saved(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    """Row 22."""
+    ended = Run(probes[method], tmp_path / "run", "--checkpoint_every", 1, PROBE_FAULT="nan")
+    assert ended.result.status != 0
+    assert f"error: the loss of step {STOPPED} is nan\n" in ended.result.err
+    kept = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
+    assert kept == [f"step-{step:09d}" for step in (STOPPED - 2, STOPPED - 1)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_replicas_that_went_apart_end_the_run_before_they_are_saved(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    """Row 27: a forward pass beside the wrapper, whose gradients nobody averages."""
+    ended = Run(probes[method], tmp_path / "run", "--checkpoint_every", 2, PROBE_FAULT="bypass")
+    assert ended.result.status != 0
+    assert "error: after step 2 the ranks differ in 4 of 5 tensors, first in `" in ended.result.err
+    assert not list(tmp_path.glob("run/checkpoints/*"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_launcher_leaves_no_rank_behind(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    """Row 8. Fabric has no launcher: its rank 0 is the process that started the other."""
+    probe = tmp_path / "probe"
+    command = launch_line(probes[method], *FLAGS, "--steps", 10**6, "--run_dir", tmp_path / "run")
+    process = start(command, probes[method], environment(PROBE=str(probe)))
+    assert process.stdout is not None
+    assert any(line.startswith("step 10 ") for line in process.stdout)
+    process.kill()
+    process.wait()
+    records = [json.loads(line) for line in probe.read_text().splitlines()[:40]]
+    pids = {record["pid"] for record in records if "pid" in record} - {process.pid}
+    assert len(pids) == (1 if method == "fabric" else 2)
+    end = time.monotonic() + 10
+    while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < end:
+        time.sleep(0.1)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_projects_that_start_at_once_do_not_meet(probes: dict[str, Path], tmp_path: Path) -> None:
+    """Row 7: no two runs of a machine want the same port."""
+    processes = [
+        start(launch_line(project, *FLAGS, "--run_dir", tmp_path / method), project, environment())
+        for method, project in probes.items()
+    ]
+    ends = [(process.communicate(timeout=180)[1], process.returncode) for process in processes]
+    assert [status for _, status in ends] == [0] * len(processes), ends
+    assert all(metrics(path)[-1]["val_samples"] == 17 for path in tmp_path.iterdir())
