@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import new
+import sampler
 import startup
 import step
 from measure import Comparison
@@ -23,7 +24,8 @@ LIBRARIES = ("torch", "lightning", "accelerate", "copier", "cookiecutter", "clic
 def main() -> None:
     """Measure everything; the README changes only when all went well."""
     described = conditions()  # with the load before ours
-    results = table([*startup.comparisons(), *new.comparisons(), *step.comparisons()])
+    parts = (startup, new, sampler, step)
+    results = table([comparison for part in parts for comparison in part.comparisons()])
     print(f"{results}\n\n{described}")
     before, rest = README.read_text().split(BEGIN)
     after = rest.split(END)[1]

@@ -31,10 +31,12 @@ class Log:
         if first_step < config.steps:
             (config.run_dir / "config.toml").write_text(to_toml(config))
         path = config.run_dir / "metrics.jsonl"
-        lines = kept_lines(path, first_step)
-        path.write_text("".join(lines))
+        beside = path.with_suffix(".tmp")  # a kill while it is written must not lose the history
+        beside.write_text("".join(kept_lines(path, first_step)))
+        beside.replace(path)
         self.file = path.open("a")
-        self.tracker = None if config.check else Tracker(config, first_step)
+        tracked = first_step < config.steps and not config.check
+        self.tracker = Tracker(config, first_step) if tracked else None
         # on a terminal a bar, elsewhere plain lines
         self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
         self.mark = first_step, time.perf_counter()

@@ -94,6 +94,18 @@ def is_last(step: int, totals: Tensor, config: Config) -> bool:
     return step == config.steps or requests > 0
 
 
+def compiled(net: nn.Module, config: Config) -> nn.Module:
+    """The network, compiled if the settings say so. It shares the weights of the bare `net`.
+
+    Not by net.compile(): that leaves a network whose class is torch's, as nn.Sequential, as it is.
+    """
+    if not config.compile:
+        return net
+    faster = torch.compile(net)
+    assert isinstance(faster, nn.Module), "torch gives a module for a module"
+    return faster
+
+
 def end(model: nn.Module) -> None:
     """Leave the other ranks, all together. Every rank must call it; model: the wrapped network.
 

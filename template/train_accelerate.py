@@ -63,14 +63,12 @@ def main(config: Config) -> None:
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
     net = build_model(config)
-    if config.compile:
-        net.compile()
     runtime.seed_everything(config.seed, rank)
 
     optimizer = build_optimizer(net, config)
 
     # `net` is the bare network; calling `model` also averages its gradients over the ranks
-    model, optimizer = accelerator.prepare(net, optimizer)
+    model, optimizer = accelerator.prepare(runtime.compiled(net, config), optimizer)
 
     # ---- 4. resume: weights, optimizer and random states
     if resumed is not None:

@@ -59,11 +59,12 @@ def test_each_panel_has_the_points_of_each_run(tmp_path: Path) -> None:
     assert colors == colors[:2] * len(TITLES)
 
 
-def test_a_loss_that_falls_tenfold_has_a_log_scale(tmp_path: Path) -> None:
+def test_losses_share_an_axis_that_is_logarithmic_when_they_fall_tenfold(tmp_path: Path) -> None:
     for rate, scale in [(0.01, "linear"), (0.1, "log")]:
         figure = plot.draw({"run": plot.read(write(tmp_path / scale, rate))})
         scales = {panel.get_title("left"): panel.get_yscale() for panel in figure.axes}
         assert scales["training loss"] == scales["validation loss"] == scale
+        assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
         assert scales["learning rate"] == scales["throughput"] == "linear"
 
 

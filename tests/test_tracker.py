@@ -23,6 +23,9 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 import mlflow
 
+# what SQLAlchemy 2.1 says about mlflow 3.17
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
+
 TRACKERS = ["none", "tensorboard", "wandb", "mlflow"]
 NAMES = {
     **{"loss": "train/loss", "lr": "train/lr", "grad_norm": "train/grad_norm"},

@@ -32,6 +32,7 @@ def launch(*flags: object, processes: int = 2, stop_at: int | None = None) -> st
     It and all that it started are gone when this returns.
     """
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
+    environment["WANDB_MODE"] = "offline"  # where that is the tracker: tests need no account
     if torch.cuda.device_count() < 2:  # two processes need two GPUs, or none
         environment["CUDA_VISIBLE_DEVICES"] = ""
     process = subprocess.Popen(

@@ -74,7 +74,7 @@ def export(net: nn.Module, path: Path) -> None:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
     except ImportError:
-        leave_if([("the library safetensors is missing", "pip install safetensors")], status=1)
+        leave_if([("the library safetensors is missing", "pip install -e '.[export]'")], status=1)
     try:
         save_file(net.state_dict(), path)
     except (OSError, SafetensorError) as error:
