@@ -112,7 +112,13 @@ def two_machines(project: Path, folder: Path) -> list[Path]:
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], ends
+    # when all is done torchrun's agents leave in turn; the later may miss the other's store
+    failed = [
+        err
+        for (_, err), process in zip(ends, processes, strict=True)
+        if process.returncode and "DistNetworkError" not in err
+    ]
+    assert not failed, failed
     assert "step 4  loss" in ends[0][0]
     assert "step" not in ends[1][0]
     return [copy / "runs/default" for copy in copies]
