@@ -99,7 +99,7 @@ class Log:
 def kept_lines(path: Path, last_step: int) -> list[str]:
     """The lines of metrics.jsonl up to a step; what a crash left half written is dropped."""
     kept = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
             if json.loads(line)["step"] <= last_step:
                 kept.append(f"{line}\n")

@@ -79,16 +79,18 @@ def threads_are_set() -> bool:
     )
 
 
-def is_last(step: int, totals: Tensor, config: Config) -> bool:
+def is_last(step: int, totals: Tensor, grad_norm: Tensor, config: Config) -> bool:
     """Whether the run ends after this step: by its settings, or because a rank was asked to stop.
 
     totals: float64[4], the sums over the ranks of (loss, correct, targets, requests to stop). Where
-    the loss is no number, the program ends here, on all ranks together and with nothing saved.
+    the loss or the gradient is no number, the program ends here, on all ranks together and with
+    nothing saved.
     """
     loss, _, targets, requests = totals.tolist()
-    if not abs(loss) < float("inf"):
-        fact = f"the loss of step {step} is {loss / targets}"
-        leave_if([(fact, f"lower --lr; a new start goes on from {config.run_dir}")], status=1)
+    for name, value in (("loss", loss / max(1, targets)), ("gradient", grad_norm.item())):
+        if not abs(value) < float("inf"):
+            remedy = f"lower --lr; a new start goes on from the last checkpoint in {config.run_dir}"
+            leave_if([(f"the {name} of step {step} is {value}", remedy)], status=1)
     if requests and step < config.steps and is_first():
         print(f"asked to stop: saving step {step}; start again to go on", flush=True)
     return step == config.steps or requests > 0

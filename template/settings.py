@@ -88,8 +88,11 @@ def to_toml(config: Config) -> str:
 
 def device_problems(config: Config) -> list[tuple[str, str]]:
     """Why a run cannot be started here: (fact, remedy) each."""
-    if config.run_dir.exists() and not config.run_dir.is_dir():
-        return [(f"run_dir `{config.run_dir}` is a file", "set --run_dir runs/new")]
+    place = next(path for path in (config.run_dir, *config.run_dir.parents) if path.exists())
+    if not place.is_dir():
+        return [(f"run_dir `{config.run_dir}`: `{place}` is a file", "set --run_dir runs/new")]
+    if not os.access(place, os.W_OK | os.X_OK):
+        return [(f"run_dir `{config.run_dir}`: `{place}` is not writable", "set another --run_dir")]
     asked, launched = config.devices, int(os.environ.get("LOCAL_WORLD_SIZE", 0))
     gpus = torch.cuda.device_count()
     if asked < 0:
@@ -111,8 +114,9 @@ def problems(config: Config, world_size: int) -> list[tuple[str, str]]:
             remedy = f"set --{name} {getattr(Config, name)}"
             found.append((f"{name} `{value}` is not in {low:g}..{high:g}", remedy))
     steps = re.fullmatch(r"(\d{1,9}):(\d{1,9})", config.profile)
-    if config.profile and not (steps and 1 <= int(steps[1]) <= int(steps[2])):
-        found.append((f"profile `{config.profile}` is not FIRST:LAST", "set --profile 10:12"))
+    if config.profile and not (steps and 1 <= int(steps[1]) <= min(int(steps[2]), config.steps)):
+        fact = f"profile `{config.profile}` is no FIRST:LAST of the {config.steps} steps"
+        found.append((fact, "set --profile 1:2"))
     batch, micro = config.global_batch_size, config.micro_batch_size
     if min(batch, micro) >= 1 and batch % (micro * world_size):
         product = f"micro_batch_size `{micro}` x ranks `{world_size}` = {micro * world_size}"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
 from types import FrameType
@@ -36,8 +37,11 @@ def wait_for(ranks: mp.ProcessContext) -> None:
 
     for number in STOP_SIGNALS:
         signal.signal(number, forward)
-    while not ranks.join():
-        pass
+    try:
+        while not ranks.join():
+            pass
+    except mp.ProcessExitedException as error:  # the rank has said why
+        sys.exit(error.exit_code if error.exit_code > 0 else 128 - error.exit_code)
 
 
 def start_forkserver() -> None:

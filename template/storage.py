@@ -21,11 +21,16 @@ def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     staging = final.with_name(f".{final.name}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    torch.save(state, staging / STATE)
-    manifest = {"format": FORMAT, **facts, "files": {STATE: size_and_crc32(staging / STATE)}}
-    (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    for path in (staging / STATE, staging / "manifest.json", staging):
-        sync(path)
+    try:
+        with (staging / STATE).open("wb") as file:  # given a path, torch raises no OSError
+            torch.save(state, file)
+        manifest = {"format": FORMAT, **facts, "files": {STATE: size_and_crc32(staging / STATE)}}
+        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        for path in (staging / STATE, staging / "manifest.json", staging):
+            sync(path)
+    except (OSError, RuntimeError) as error:  # the latter: torch, when it closes what is half done
+        shutil.rmtree(staging, ignore_errors=True)
+        raise OSError(f"{type(error).__name__}: {error}") from error
     shutil.rmtree(final, ignore_errors=True)  # a damaged one that this run has passed again
     staging.rename(final)
     sync(final.parent)

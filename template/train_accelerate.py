@@ -108,7 +108,7 @@ def main(config: Config) -> None:
             diagnose.report(config, net, loader, device)
         optimizer.zero_grad()
         log.train(step, totals, lr, grad_norm)
-        last = runtime.is_last(step, totals, config)
+        last = runtime.is_last(step, totals, grad_norm, config)
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:

@@ -49,6 +49,8 @@ def loss_sums(model: nn.Module, batch: Batch) -> Tensor:
         os.kill(os.getpid(), signal.SIGTERM)
     if FAULT == "nan" and on_rank_1:
         values = values * float("nan")
+    if FAULT == "gradient" and on_rank_1:  # a finite loss: the root of zero has no slope
+        values = values + (next(model.parameters()).sum() * 0).abs().sqrt()
     if FAULT == "bypass":  # the wrapper that averages the gradients
         model = getattr(model, "module", model)
     errors = (model(values) - targets).float() ** 2

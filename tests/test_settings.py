@@ -62,11 +62,16 @@ def test_wrong_settings_start_nothing_and_are_told_all_at_once(
         (["--stepz", "3"], "--stepz"),
         (["--steps", "many"], "--steps"),
         (["--precision", "fp16"], "--precision"),
+        (["--run_dir", "train.py/x"], "error: run_dir `train.py/x`: `train.py` is a file\nhint: "),
+        (["--profile", "300:301"], "error: profile `300:301` is no FIRST:LAST of the 200 steps"),
         (["--config", "missing.toml"], "error: cannot read `missing.toml`"),
         (["--config", "train.py"], "error: cannot read `train.py`"),
         (["--config", "stray.toml"], "error: `stepz` in stray.toml is no setting"),
         (["--config", "types.toml"], "--steps"),
-        (["--run_dir", "train.py"], "error: run_dir `train.py` is a file\nhint: set --run_dir"),
+        (
+            ["--run_dir", "train.py"],
+            "error: run_dir `train.py`: `train.py` is a file\nhint: set --run_dir",
+        ),
     ],
 )
 def test_a_wrong_command_line_or_file_is_told(

@@ -254,14 +254,15 @@ def test_check_names_the_parameters_that_get_no_gradient(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_loss_that_is_no_number_on_one_rank_ends_all_and_is_not_saved(
-    probes: dict[str, Path], method: str, tmp_path: Path
+@pytest.mark.parametrize(("method", "fault"), zip(METHODS, ["nan", "gradient"] * 2, strict=True))
+def test_a_loss_or_gradient_that_is_no_number_on_one_rank_ends_all_and_is_not_saved(
+    probes: dict[str, Path], method: str, fault: str, tmp_path: Path
 ) -> None:
     """Row 22."""
-    ended = Run(probes[method], tmp_path / "run", "--checkpoint_every", 1, PROBE_FAULT="nan")
+    ended = Run(probes[method], tmp_path / "run", "--checkpoint_every", 1, PROBE_FAULT=fault)
     assert ended.result.status != 0
-    assert f"error: the loss of step {STOPPED} is nan\n" in ended.result.err
+    name = {"nan": "loss", "gradient": "gradient"}[fault]
+    assert f"error: the {name} of step {STOPPED} is nan\n" in ended.result.err
     kept = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     assert kept == [f"step-{step:09d}" for step in (STOPPED - 2, STOPPED - 1)]
 
