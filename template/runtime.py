@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import sys
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -111,10 +112,12 @@ def compiled(net: nn.Module, config: Config) -> nn.Module:
 def end(model: nn.Module) -> None:
     """Leave the other ranks, all together. Every rank must call it; model: the wrapped network.
 
-    What DDP holds of the process group is let go first. torch frees it, as the last holder, with
-    the interpreter locked, and waits for a thread of gloo that may be waiting for that lock.
+    gloo's threads let go of tensors after a rank has their result, and need the interpreter for it.
+    One that is late meets its end: torch waits for it with the interpreter locked, forever, where
+    DDP is the last to hold the process group; or it aborts a program that is already leaving.
     """
     dist.barrier()  # or a rank still at work would find the others gone
+    time.sleep(0.1)  # the interpreter is free meanwhile
     for part in model.modules():
         if isinstance(part, DistributedDataParallel):
             part.__dict__.update(reducer=None, logger=None, process_group=None)
