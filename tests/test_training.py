@@ -19,7 +19,8 @@ from sharding import ShardedBatches
 # 64 samples per step, 16 per rank and pass: two passes make a step on two ranks
 STEPS, HALF = 60, 30
 VARYING = {"samples_per_second", "peak_memory_mib"}  # from one run to the next
-FLAGS = ["--steps", STEPS, "--checkpoint_every", HALF, "--micro_batch_size", 16]
+FLAGS = ["--steps", STEPS, "--micro_batch_size", 16]
+FLAGS += ["--checkpoint_every", HALF, "--validate_every", HALF]
 EXACT = 0.0 if torch.cuda.device_count() < 2 else 1e-6  # GPU kernels may add in any order
 
 
