@@ -1,0 +1,42 @@
+"""`scaffold choose`: recommends a method."""
+
+import sys
+
+import click
+
+from scaffold.choose import ADDS_A_DEPENDENCY, GOALS, advise
+from scaffold.errors import USAGE, ScaffoldError
+from scaffold.methods import METHODS
+from scaffold.names import printable
+from scaffold.terminal import ask, show_json
+
+
+@click.command()
+@click.option("--goal", help=f"What the project is for ({', '.join(GOALS)}).")
+@click.option("--no-extra-dependencies", is_flag=True, help="Nothing beside torch.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def choose(goal: str | None, no_extra_dependencies: bool, as_json: bool) -> None:
+    """Find the method that fits, by questions or flags."""
+    options = ", ".join(GOALS)
+    if goal is None:
+        if sys.stdin.isatty():
+            click.echo("\n".join(f"  {name:14}{text}" for name, text in GOALS.items()), err=True)
+        goal = ask("--goal", "What is the project for", f"add --goal with one of: {options}")
+        if goal in ADDS_A_DEPENDENCY and not no_extra_dependencies:
+            question = "May the project depend on a library beside torch"
+            no_extra_dependencies = not click.confirm(question, default=True, err=True)
+    if goal not in GOALS:
+        raise ScaffoldError(
+            f"goal `{printable(goal)}` does not exist", f"choose one of: {options}", USAGE
+        )
+    advice = advise(goal, no_extra_dependencies)
+    command = f"scaffold new --method {advice.method} myproj"
+    if as_json:
+        show_json({**advice._asdict(), "command": command})
+        return
+    click.echo(
+        f"{advice.method}: {METHODS[advice.method].title}\n"
+        f"  because    {advice.reason}\n"
+        f"  runner-up  {advice.runner_up}, when {advice.runner_up_when}\n"
+        f"  next       {command}"
+    )

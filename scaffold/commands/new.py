@@ -1,0 +1,100 @@
+"""`scaffold new`: makes a project."""
+
+import sys
+from shlex import quote
+from typing import Any
+
+import click
+
+from scaffold.errors import USAGE, ScaffoldError
+from scaffold.methods import METHODS
+from scaffold.names import check_name, printable
+from scaffold.terminal import ask, show_json
+
+
+class QuestionsAsFlags(click.Command):
+    """A command with a flag for each question of copier.yml, so that there is one list of them."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        # reads the template only when this command is called: the others start faster
+        from scaffold.template import questions
+
+        flags = []
+        for question in questions():
+            choices = f" ({', '.join(question.choices)})" if question.choices else ""
+            flag = f"--{question.name.replace('_', '-')}"
+            flags.append(click.Option([flag], help=f"{question.sentence}{choices}."))
+        return [*flags, *super().get_params(ctx)]
+
+
+@click.command(
+    cls=QuestionsAsFlags,
+    epilog="""\b
+Examples:
+  scaffold new --method torchrun myproj
+  scaffold new --method fabric --dry-run myproj
+""",
+)
+@click.argument("path", required=False)
+@click.option("--defaults", is_flag=True, help="Ask nothing; take the default of what is missing.")
+@click.option("--no-git", is_flag=True, help="Make no git repository and no commit.")
+@click.option("--dry-run", is_flag=True, help="List the files and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def new(
+    path: str | None, defaults: bool, no_git: bool, dry_run: bool, as_json: bool, **given: Any
+) -> None:
+    """Make a project in the new folder PATH."""
+    if path is None:
+        path = ask("PATH", "Folder of the project", "scaffold new --method fabric myproj")
+    from pathlib import Path  # only here: every command would start more slowly
+
+    answers = complete(given, Path(path).resolve().name if path.strip() else "", defaults)
+    check_name(answers["project_name"])
+    from scaffold import project  # imports copier, which takes half a second
+
+    target = Path(path)
+    names = (
+        project.preview(target, answers) if dry_run else project.new(target, answers, not no_git)
+    )
+    method = METHODS[answers["method"]]
+    steps = [
+        f"cd {quote(path)}",
+        "python3 -m venv .venv",
+        ". .venv/bin/activate",
+        "pip install -e '.[test]'",
+        method.launch,
+    ]
+    if as_json:
+        result = {"path": str(target), **answers, "files": names, "next": steps}
+        show_json(result)
+    elif dry_run:
+        click.echo("\n".join(names))
+    else:
+        click.echo(f"{path}: {method.title}, {len(names)} files\n")
+        if not no_git and not (target / ".git").exists():
+            click.echo("it lies in a git repository already, so nothing was committed", err=True)
+        click.echo("\n".join(f"  {step}" for step in steps))
+
+
+def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, str]:
+    """An answer to every question: as given, asked for on a terminal, or the default."""
+    from scaffold.template import questions
+
+    answers = {}
+    for question in questions():
+        answer, options = given[question.name], ", ".join(question.choices)
+        if answer is None and question.name == "project_name":
+            answer = folder
+        # off a terminal, which method is the one question that must be answered
+        asked = question.name == "method" or sys.stdin.isatty()
+        if answer is None and (defaults or not asked):
+            answer = question.default
+        if answer is None:
+            flag = f"--{question.name.replace('_', '-')}"
+            remedy = f"add {flag} with one of: {options}"
+            answer = ask(flag, f"{question.sentence} ({options})", remedy, question.default)
+        if question.choices and answer not in question.choices:
+            fact = f"{question.name} `{printable(answer)}` does not exist"
+            raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
+        answers[question.name] = answer
+    return answers
