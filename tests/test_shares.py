@@ -1,18 +1,21 @@
-"""`scaffold shares` computes what a project's loaders do, for any numbers."""
+"""`scaffold shares` computes what a project's loaders do, for any numbers; shares.py shows it."""
 
 import itertools
 import json
+import os
+from pathlib import Path
 
 import pytest
 from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import scaffold
+from conftest import launch, scaffold
 from scaffold.methods import METHODS
 from scaffold.shares import shares
 from sharding import ShardedBatches
 
+SOAK = "SOAK" in os.environ
 SMALL = st.integers(1, 40)
 
 
@@ -85,3 +88,21 @@ def test_numbers_out_of_range_are_refused(flag: str, number: int) -> None:
     result = scaffold("shares", f"--{flag}", number)
     assert result.status == 2
     assert result.err.startswith(f"error: --{flag} `{number}` is not in 1..100000\nhint: set ")
+
+
+@pytest.mark.parametrize(
+    ("method", "workers"),
+    [*((method, 0) for method in METHODS if SOAK or method == "accelerate"), ("spawn", 1)],
+)
+def test_a_project_shows_which_samples_are_read_whatever_is_done_to_them(
+    projects: dict[str, Path], method: str, workers: int
+) -> None:
+    """The augmentation of images would fail on the numbers that stand for the samples."""
+    flags = ("--augment", 2, "--workers", workers)
+    result = launch(projects[method], *flags, program="shares.py")
+    assert result.status == 0, result.err
+    ((first, second),) = shares(method, samples=20, batch_size=10, ranks=2)
+    assert result.out.splitlines() == [
+        f"step 1 rank {rank}: {', '.join(map(str, share))}"
+        for rank, share in enumerate((first, second))
+    ]
