@@ -1,4 +1,4 @@
-"""predict.py: what the best checkpoint reads in validation digits, and its weights as a file."""
+"""predict.py: what the best checkpoint reads or writes, and its weights as a file."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ from safetensors.torch import load_file, load_model
 from torch import nn
 
 from conftest import Result, environment, make, metrics, run, train, weights
-from predict import export
+from trained import export
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,14 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     losses = {line["step"]: line["val_loss"] for line in metrics(place) if "val_loss" in line}
     assert min(losses, key=losses.__getitem__) == 60
     return place
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps of the example that writes text."""
+    folder = tmp_path_factory.mktemp("predict") / "text"
+    project = make(folder, "torchrun", example="text", tracker="none")
+    return train(project, project / "runs" / "default", "--steps", 2, processes=1)
 
 
 def predict(project: Path, *flags: object, **env: str) -> Result:
@@ -107,4 +115,44 @@ def test_a_missing_library_and_an_unwritable_file_are_two_lines(
     assert missing.status == 1
     assert missing.err.splitlines() == [
         *("error: safetensors is not installed", "hint: pip install -e '.[export]'")
+    ]
+
+
+def test_a_run_without_its_settings_is_two_lines(run_dir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "run"
+    shutil.copytree(run_dir, other)
+    (other / "config.toml").unlink()
+    result = predict(run_dir.parents[1], "--run_dir", other)
+    assert result.status == 1
+    fact, remedy = result.err.splitlines()
+    assert fact.startswith(f"error: cannot read `{other}/config.toml`: [Errno 2] ")
+    assert remedy == "hint: set --run_dir to a run that has the file; train.py writes it"
+
+
+def test_the_text_of_a_run_begins_with_the_prompt_and_nothing_else_is_on_stdout(
+    text_run: Path, tmp_path: Path
+) -> None:
+    project, path = text_run.parents[1], tmp_path / "model.safetensors"
+    result = predict(project, "--prompt", "import ", "--length", 50, "--export", path)
+    assert result.status == 0, result.err
+    assert result.out.startswith("import ")
+    assert 7 <= len(result.out.removesuffix("\n").encode()) <= 7 + 3 * 50  # one may be no UTF-8
+    assert result.err == f"wrote {path}\n"
+    exported, saved = load_file(path), weights(text_run, 2)
+    assert exported.keys() == saved.keys()
+    assert all(torch.equal(exported[name], saved[name]) for name in saved)
+
+
+def test_options_out_of_range_are_refused(run_dir: Path, text_run: Path) -> None:
+    result = predict(run_dir.parents[1], "--count", -3)
+    assert result.status == 2
+    assert result.err.splitlines() == [
+        "error: count `-3` is not in 0..1000000000",
+        "hint: set --count 10",
+    ]
+    result = predict(text_run.parents[1], "--length", -1, "--temperature", "nan")
+    assert result.status == 2
+    assert result.err.splitlines() == [
+        *("error: length `-1` is not in 0..1000000", "hint: set --length 200"),
+        *("error: temperature `nan` is not in 0..100", "hint: set --temperature 0.8"),
     ]

@@ -12,13 +12,11 @@ import tyro
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-import checkpoint
-import storage
+import trained
 from config import Config
 from data import build_datasets
-from model import build_model
-from settings import leave_if, toml_flags
-from sharding import build_val_loader
+from errors import leave_if
+from loading import build_val_loader
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,12 @@ class Options:
 
 
 def main(options: Options) -> None:
+    leave_if(trained.problems(options, {"count": 10**9}))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net, config = load(options.run_dir, device)
+    net, config, folder = trained.load(options.run_dir, device)
+    print(f"checkpoint {folder}")
     if options.export is not None:
-        export(net, options.export)
+        trained.export(net, options.export)
     _, val_set = build_datasets(config)
     digits, predicted, probabilities = predict(net, val_set, device, config)
     for sample in range(min(options.count, len(digits))):
@@ -44,37 +44,6 @@ def main(options: Options) -> None:
         )
     correct = int((predicted == digits).sum())
     print(f"accuracy {correct / len(digits):.5g}  correct {correct}  val_samples {len(digits)}")
-
-
-def load(run_dir: Path, device: torch.device) -> tuple[nn.Module, Config]:
-    """The network of a run with its best weights, ready to be asked, and the run's settings."""
-    folder = checkpoint.best(run_dir)
-    config = tyro.cli(Config, args=toml_flags(run_dir / "config.toml"))
-    net = build_model(config)
-    try:
-        net.load_state_dict(storage.read(folder)["model"])
-    except RuntimeError:
-        remedy = "set --run_dir to a run of this model.py"
-        leave_if([(f"{folder} is of another network", remedy)], status=1)
-    print(f"checkpoint {folder}")
-    return net.to(device).eval(), config
-
-
-def export(net: nn.Module, path: Path) -> None:
-    """Write the weights under their names in the network; safetensors.torch.load_model reads them.
-
-    Weights that two layers share are written once.
-    """
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import save_model
-    except ImportError:
-        leave_if([("safetensors is not installed", "pip install -e '.[export]'")], status=1)
-    try:
-        save_model(net, str(path))
-    except (OSError, SafetensorError) as error:
-        leave_if([(f"cannot write `{path}`: {error}", "set --export to another file")], status=1)
-    print(f"wrote {path}")
 
 
 def predict(

@@ -4,7 +4,6 @@ python predict.py --run_dir runs/default --prompt "import " --length 200
 """
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +11,8 @@ import torch
 import tyro
 from torch import nn
 
-import checkpoint
-import storage
-from config import Config
-from model import build_model
-from settings import leave_if, toml_flags
+import trained
+from errors import leave_if
 
 
 @dataclass(frozen=True)
@@ -32,54 +28,16 @@ class Options:
 
 
 # the largest number that each option may have; the least is 0
-LIMITS = {"length": 10**6, "temperature": 100, "seed": 10**9}
+LARGEST = {"length": 10**6, "temperature": 100, "seed": 10**9}
 
 
 def main(options: Options) -> None:
-    leave_if(problems(options))
+    leave_if(trained.problems(options, LARGEST))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net, config = load(options.run_dir, device)
+    net, config, _ = trained.load(options.run_dir, device)
     if options.export is not None:
-        export(net, options.export)
+        trained.export(net, options.export)
     print(generate(net, options, config.context, device).decode(errors="replace"))
-
-
-def problems(options: Options) -> list[tuple[str, str]]:
-    """What is wrong with the options: (fact, remedy) each."""
-    found = []
-    for name, high in LIMITS.items():
-        value = getattr(options, name)
-        if not 0 <= value <= high:
-            remedy = f"set --{name} {getattr(Options, name)}"
-            found.append((f"{name} `{value}` is not in 0..{high}", remedy))
-    return found
-
-
-def load(run_dir: Path, device: torch.device) -> tuple[nn.Module, Config]:
-    """The network of a run with its best weights, ready to be asked, and the run's settings."""
-    folder = checkpoint.best(run_dir)
-    config = tyro.cli(Config, args=toml_flags(run_dir / "config.toml"))
-    net = build_model(config)
-    try:
-        net.load_state_dict(storage.read(folder)["model"])
-    except RuntimeError:
-        remedy = "set --run_dir to a run of this model.py"
-        leave_if([(f"{folder} is of another network", remedy)], status=1)
-    return net.to(device).eval(), config
-
-
-def export(net: nn.Module, path: Path) -> None:
-    """Write the weights under their names in the network; read with safetensors.torch.load_file."""
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-    except ImportError:
-        leave_if([("the library safetensors is missing", "pip install -e '.[export]'")], status=1)
-    try:
-        save_file(net.state_dict(), path)
-    except (OSError, SafetensorError) as error:
-        leave_if([(f"cannot write {path}: {error}", "set --export to another file")], status=1)
-    print(f"wrote {path}", file=sys.stderr)
 
 
 def generate(net: nn.Module, options: Options, context: int, device: torch.device) -> bytes:

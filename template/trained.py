@@ -1,0 +1,71 @@
+"""The network of a run, ready to be asked or handed on, and what an option of a program may be."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+import torch
+import tyro
+from torch import nn
+
+import history
+import storage
+from config import Config
+from errors import leave_if
+from model import build_model
+from settings import toml_flags
+
+
+def load(run_dir: Path, device: torch.device) -> tuple[nn.Module, Config, Path]:
+    """The network of a run with its best weights, the run's settings, and the checkpoint read.
+
+    Ends the program where one of them cannot be had.
+    """
+    folder = history.best(run_dir)
+    config = settings(run_dir / "config.toml")
+    net = build_model(config)
+    try:
+        net.load_state_dict(storage.read(folder)["model"])
+    except RuntimeError:
+        remedy = "set --run_dir to a run of this model.py"
+        leave_if([(f"{folder} is of another network", remedy)], status=1)
+    return net.to(device).eval(), config, folder
+
+
+def settings(path: Path) -> Config:
+    """The settings that a run has saved."""
+    try:
+        tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        remedy = "set --run_dir to a run that has the file; train.py writes it"
+        leave_if([(f"cannot read `{path}`: {error}", remedy)], status=1)
+    return tyro.cli(Config, args=toml_flags(path))
+
+
+def export(net: nn.Module, path: Path) -> None:
+    """Write the weights under their names in the network; safetensors.torch.load_model reads them.
+
+    Weights that two layers share are written once.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import save_model
+    except ImportError:
+        leave_if([("safetensors is not installed", "pip install -e '.[export]'")], status=1)
+    try:
+        save_model(net, str(path))
+    except (OSError, SafetensorError) as error:
+        leave_if([(f"cannot write `{path}`: {error}", "set --export to another file")], status=1)
+    # what a program gives stands on stdout, and this is no part of it
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def problems(options: object, largest: dict[str, int]) -> list[tuple[str, str]]:
+    """Which options are not in 0..largest: (fact, remedy) each."""
+    found = []
+    for name, high in largest.items():
+        value = getattr(options, name)
+        if not 0 <= value <= high:
+            remedy = f"set --{name} {getattr(type(options), name)}"
+            found.append((f"{name} `{value}` is not in 0..{high}", remedy))
+    return found
