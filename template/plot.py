@@ -50,8 +50,8 @@ def read(run_dir: Path) -> Lines:
             line = {name: float(value) for name, value in json.loads(text).items()}
             lines.append({"step": line.pop("step"), **line})
         except (ValueError, KeyError, TypeError, AttributeError):
-            remedy = "delete it, or start the run again: it drops what it cannot read"
-            leave(f"{path} line {number} is no step with numbers: `{text[:40]}`", remedy)
+            fact = f"{path} line {number} is no step with numbers: `{text[:40]}`"
+            leave(fact, "delete the line")
     if not any(name in line for line in lines for name in PANELS):
         leave(f"{path} holds none of {', '.join(PANELS)}", "wait until it trains or validates")
     return lines

@@ -117,6 +117,19 @@ def test_bad_input_is_two_lines(lines: str | None, fact: str, tmp_path: Path) ->
     assert not (tmp_path / "curves.png").exists()
 
 
+@pytest.mark.parametrize("bad", ['{"step": 2, "loss": "high"}', '{"step": "two"}', '{"ste'])
+def test_what_the_hint_says_about_a_line_helps(bad: str, tmp_path: Path) -> None:
+    """A start of the run would not: it keeps each line with a step, whatever else is in it."""
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_text(f'{{"step": 1, "loss": 1}}\n{bad}\n')
+    result = draw(tmp_path, "run")
+    check_two_lines(result, "run/metrics.jsonl line 2 is no step with numbers")
+    assert result.err.endswith("hint: delete the line\n")
+    path.write_text(path.read_text().replace(f"{bad}\n", ""))
+    assert draw(tmp_path, "run").status == 0
+
+
 def test_a_missing_library_and_an_unwritable_file_are_two_lines(tmp_path: Path) -> None:
     write(tmp_path / "run", 0.1)
     for name in ("nope/curves.png", "curves.nope"):
