@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch import nn
 
 from config import Config
-from runtime import peak_memory
-from settings import leave_if
+from errors import leave_if
+from log import peak_memory
 
 SHOWN = 8  # samples of each rank
 
@@ -54,6 +54,10 @@ def profiled(steps: range, config: Config, rank: int) -> Iterator[int]:
     first, last = map(int, (config.profile or "0:0").split(":"))
     traced = range(max(first, steps.start), min(last + 1, steps.stop))
     if not config.profile or not traced:
+        if config.profile and rank == 0:
+            print(
+                f"no trace is written: the steps {config.profile} of --profile are done", flush=True
+            )
         yield from steps
         return
     yield from range(steps.start, traced.start)
@@ -63,6 +67,5 @@ def profiled(steps: range, config: Config, rank: int) -> Iterator[int]:
         yield from traced
     finally:  # also when the run is stopped meanwhile
         profiler.stop()
-        config.run_dir.mkdir(parents=True, exist_ok=True)
         profiler.export_chrome_trace(str(config.run_dir / f"trace-rank{rank}.json"))
     yield from range(traced.stop, steps.stop)
