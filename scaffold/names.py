@@ -10,10 +10,12 @@ from scaffold.errors import USAGE, ScaffoldError
 NAME = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 LONGEST = 64  # characters; file systems end at 255 bytes, and temporary names add to it
 
-# libraries that a project imports: a project of the same name could not depend on them
+# libraries that a project depends on or imports: under the same name it could not
 LIBRARIES = {
-    "accelerate", "copier", "lightning", "numpy", "pip", "pytest", "pytorch-lightning", "scaffold",
-    "setuptools", "torch", "torchvision", "tqdm", "transformers", "tyro", "uv",
+    "accelerate", "alembic", "copier", "lightning", "matplotlib", "mlflow", "mlflow-skinny",
+    "numpy", "pip", "pytest", "pytorch-lightning", "safetensors", "scaffold", "setuptools",
+    "sqlalchemy", "tensorboard", "torch", "torchvision", "tqdm", "transformers", "tyro", "uv",
+    "wandb",
 }  # fmt: skip
 # names of devices, which Windows does not give to a folder
 DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}

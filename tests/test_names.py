@@ -3,14 +3,16 @@
 import re
 import string
 import sys
+import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
+from conftest import TEMPLATE
 from scaffold.errors import USAGE, ScaffoldError
-from scaffold.names import NAME, check_name
+from scaffold.names import LIBRARIES, NAME, check_name
 
 
 def refused(name: str) -> ScaffoldError | None:
@@ -72,3 +74,12 @@ def test_these_names_are_refused(name: str, fact: str) -> None:
 @pytest.mark.parametrize("name", ["myproj", "My-Proj_2.0", "a", "vision-torch", "x" * 64])
 def test_these_names_are_accepted(name: str) -> None:
     check_name(name)
+
+
+def test_no_project_has_the_name_of_a_library_that_it_depends_on() -> None:
+    text = re.sub(r"{%.*?%}", "", (TEMPLATE / "pyproject.toml.jinja").read_text())
+    declared = tomllib.loads(text)["project"]
+    groups = [declared["dependencies"], *declared["optional-dependencies"].values()]
+    names = {Requirement(line).name for lines in groups for line in lines}
+    assert {"torch", "wandb", "mlflow-skinny", "matplotlib"} <= names
+    assert names <= LIBRARIES
