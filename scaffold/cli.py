@@ -1,6 +1,5 @@
 """The command line: finds the command and says how it went wrong. Errors go to stderr."""
 
-import signal
 import sys
 from importlib import import_module
 
@@ -8,6 +7,7 @@ import click
 
 from scaffold import __version__
 from scaffold.errors import FAILURE, USAGE, ScaffoldError
+from scaffold.names import printable
 
 COMMANDS = ("choose", "completion", "methods", "new", "shares")
 EXAMPLES = """\b
@@ -45,8 +45,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the program with its exit status."""
-    # ends like any error, so that what was begun is cleaned up
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         cli.main(prog_name="scaffold", standalone_mode=False)
     except ScaffoldError as error:
@@ -57,10 +55,11 @@ def main() -> None:
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "scaffold"
         fail(error, error.format_message().rstrip("."), f"{where} --help", USAGE)
-    except (click.Abort, KeyboardInterrupt) as error:
+    except (click.Abort, KeyboardInterrupt) as error:  # at a question
         fail(error, "interrupted", "nothing was changed", 130)
     except OSError as error:
-        fact = f"{error.strerror}: `{error.filename}`" if error.filename else str(error)
+        what = error.strerror or str(error).partition("\n")[0]
+        fact = f"{what}: `{printable(str(error.filename))}`" if error.filename else what
         fail(error, fact, "mend the cause and run it again; --debug shows where", FAILURE)
 
 

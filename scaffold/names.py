@@ -1,8 +1,9 @@
-"""Refuses a project name that would break the project, with the remedy."""
+"""Refuses a name that would break the project and a path that cannot be shown, with the remedy."""
 
 import keyword
 import re
 import sys
+from shlex import quote
 
 from scaffold.errors import USAGE, ScaffoldError
 
@@ -43,6 +44,18 @@ def check_name(name: str) -> None:
         raise _refusal(f"project name `{name}` is a library that projects use", f"my-{name}")
     if name.lower().split(".")[0] in DEVICES:
         raise _refusal(f"project name `{name}` is a device on Windows", f"my-{name}")
+
+
+def check_path(path: str) -> None:
+    """Raise ScaffoldError when the path cannot be shown on a line, and pasted from there."""
+    if not path.isprintable():
+        fact = f"path `{printable(path)}` has characters that cannot be shown"
+        raise ScaffoldError(fact, "choose another path; nothing was changed", USAGE)
+
+
+def pasted(path: object) -> str:
+    """The path as a word of a shell that no command takes for a flag."""
+    return quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def printable(text: str) -> str:

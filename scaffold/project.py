@@ -1,18 +1,25 @@
-"""Makes a project: renders it beside its place, commits it, and moves it there in one step."""
+"""Makes a project: renders it beside its place, verifies and commits it, and renames it once."""
 
+import errno
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
-from tempfile import TemporaryDirectory
 
 from copier import Settings, run_copy
+from plumbum import ProcessExecutionError
 
 from scaffold import __version__
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
+from scaffold.names import pasted, printable
+from scaffold.signals import end_if_signalled
+from scaffold.staging import check_there, staging
 from scaffold.template import template_folder
+from scaffold.verify import verify
+
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 
 
 def new(path: Path, answers: dict[str, str], git: bool) -> list[str]:
@@ -22,33 +29,40 @@ def new(path: Path, answers: dict[str, str], git: bool) -> list[str]:
     Raises ScaffoldError where the path is taken, not writable, or git fails.
     """
     check_place(path)
-    with staging(path) as folder:
-        render(answers, folder)
+    with staging(path.parent) as room:
+        folder = render(answers, room)
         names = files(folder)
         if git and not inside_repository(path.parent):
             first_commit(folder, f"Start from scaffold {__version__} ({answers['method']})")
+        check_there(room)
+        end_if_signalled()
         try:
             folder.rename(path)  # an empty folder is replaced, anything else refuses
         except OSError as error:
-            raise ScaffoldError(
-                f"`{path}` appeared meanwhile ({error.strerror})",
-                "nothing was changed; choose another path",
-                PRECONDITION,
-            ) from error
+            what = "appeared meanwhile" if error.errno in TAKEN else "cannot be made"
+            fact = f"`{path}` {what} ({error.strerror})"
+            other = "nothing was changed; choose another path"
+            raise ScaffoldError(fact, other, PRECONDITION) from error
     return names
 
 
 def preview(path: Path, answers: dict[str, str]) -> list[str]:
     """The names of the files that `new` would make; nothing is left behind."""
     check_place(path)
-    with TemporaryDirectory(prefix="scaffold-") as folder:
-        render(answers, Path(folder, "project"))
-        return files(Path(folder, "project"))
+    with staging(Path(tempfile.gettempdir())) as room:
+        return files(render(answers, room))
 
 
 def check_place(path: Path) -> None:
     """Raise ScaffoldError where no project can be made at the path."""
     other = "choose another path; nothing was changed"
+    try:
+        _check_place(path, other)
+    except OSError as error:  # too long, a loop of links, a folder that may not be entered
+        raise ScaffoldError(f"`{path}`: {error.strerror}", other, PRECONDITION) from error
+
+
+def _check_place(path: Path, other: str) -> None:
     if path.is_symlink():
         raise ScaffoldError(f"`{path}` is a link", other, PRECONDITION)
     if path.exists() and not path.is_dir():
@@ -56,35 +70,49 @@ def check_place(path: Path) -> None:
     if path.is_dir() and any(path.iterdir()):
         raise ScaffoldError(f"`{path}` exists and is not empty", other, PRECONDITION)
     if path.is_dir() and path.samefile(Path.cwd()):
-        remedy = f"cd .. && scaffold new {path.resolve().name}"
+        remedy = f"cd .. && scaffold new {path.absolute().name}"
         raise ScaffoldError("the current folder cannot be replaced", remedy, PRECONDITION)
     if not path.parent.is_dir():
         free = not os.path.lexists(path.parent)
-        remedy = f"mkdir -p {quote(str(path.parent))}" if free else other
+        remedy = f"mkdir -p {pasted(path.parent)}" if free else other
         raise ScaffoldError(f"`{path.parent}` is not a folder", remedy, PRECONDITION)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ScaffoldError(f"`{path.parent}` is not writable", other, PRECONDITION)
 
 
+def render(answers: dict[str, str], room: Path) -> Path:
+    """The template rendered in a folder of the room, and verified.
+
+    The user's own copier settings have no say, and nothing is run.
+    """
+    template, folder = template_folder(room), room / "project"
+    end_if_signalled()
+    try:
+        with temporary_files_in(room):
+            run_copy(
+                str(template),
+                folder,
+                answers,
+                defaults=True,
+                quiet=True,
+                settings=Settings(),
+                unsafe=False,
+            )
+    except ProcessExecutionError as error:  # copier asks git whether the template is a bundle
+        raise git_failed(error.stderr) from error
+    end_if_signalled()
+    verify(folder)
+    return folder
+
+
 @contextmanager
-def staging(path: Path) -> Iterator[Path]:
-    """A folder beside the path, on the same file system, that is gone afterwards."""
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        yield Path(folder).absolute() / path.name
-
-
-def render(answers: dict[str, str], target: Path) -> None:
-    """Render the template; the user's own copier settings have no say, and nothing is run."""
-    with template_folder() as template:
-        run_copy(
-            str(template),
-            target,
-            answers,
-            defaults=True,
-            quiet=True,
-            settings=Settings(),
-            unsafe=False,
-        )
+def temporary_files_in(room: Path) -> Iterator[None]:
+    """Let copier, which asks git in a temporary folder, do so where there is space and a sweep."""
+    before, tempfile.tempdir = tempfile.tempdir, str(room)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def files(folder: Path) -> list[str]:
@@ -115,10 +143,14 @@ def first_commit(folder: Path, message: str) -> None:
     ):
         done = git(folder, *arguments)
         if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ScaffoldError(
-                f"git failed: {reason}", "add --no-git and commit yourself", FAILURE
-            )
+            raise git_failed(done.stderr)
+
+
+def git_failed(said: str) -> ScaffoldError:
+    """The error of a git that said this and ended."""
+    reason = (said.strip().splitlines() or ["no reason given"])[-1]
+    remedy = "nothing was changed; mend it, or add --no-git and commit yourself"
+    return ScaffoldError(f"git failed: {printable(reason)}", remedy, FAILURE)
 
 
 def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -126,7 +158,15 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     except FileNotFoundError as error:
         raise ScaffoldError(
             "git is not installed", "install git, or add --no-git", FAILURE

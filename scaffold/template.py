@@ -1,11 +1,9 @@
 """Where the template lies, and the questions it asks."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from shutil import copyfile, copytree, ignore_patterns
-from tempfile import TemporaryDirectory
+from shutil import copyfile
 
 import yaml
 
@@ -40,15 +38,26 @@ def questions() -> list[Question]:
     ]
 
 
-@contextmanager
-def template_folder() -> Iterator[Path]:
-    """A folder with copier.yml and template/ that copier can render."""
+def template_folder(room: Path) -> Path:
+    """A folder with copier.yml and template/ that copier can render; a copy of them in the room.
+
+    Of an installed template no copy is needed. In a repository copier would clone it at its last
+    tag; a copy gives the files as they are.
+    """
     if INSTALLED.is_dir():
-        yield INSTALLED
-        return
-    # copier would clone the repository at its last tag; a copy gives the files as they are
-    with TemporaryDirectory(prefix="scaffold-template-") as folder:
-        copyfile(CHECKOUT / "copier.yml", Path(folder, "copier.yml"))
-        ignored = ignore_patterns("__pycache__", ".*_cache", "runs")
-        copytree(CHECKOUT / "template", Path(folder, "template"), ignore=ignored)
-        yield Path(folder)
+        return INSTALLED
+    folder = room / "template"
+    folder.mkdir()
+    copyfile(CHECKOUT / "copier.yml", folder / "copier.yml")
+    _copy(CHECKOUT / "template", folder / "template")
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder without what running leaves in it, up to the first error; copytree goes on."""
+    target.mkdir()
+    for path in source.iterdir():
+        if path.is_file():
+            copyfile(path, target / path.name)
+        elif not (path.name in ("__pycache__", "runs") or fnmatch(path.name, ".*_cache")):
+            _copy(path, target / path.name)

@@ -1,14 +1,15 @@
 """`scaffold new`: makes a project."""
 
 import sys
-from shlex import quote
+from pathlib import Path
 from typing import Any
 
 import click
 
-from scaffold.errors import USAGE, ScaffoldError
+from scaffold import signals
+from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
 from scaffold.methods import METHODS
-from scaffold.names import check_name, printable
+from scaffold.names import check_name, check_path, pasted, printable
 from scaffold.terminal import ask, show_json
 
 
@@ -46,19 +47,20 @@ def new(
     """Make a project in the new folder PATH."""
     if path is None:
         path = ask("PATH", "Folder of the project", "scaffold new --method fabric myproj")
-    from pathlib import Path  # only here: every command would start more slowly
-
-    answers = complete(given, Path(path).resolve().name if path.strip() else "", defaults)
+    check_path(path)
+    target = Path(path)
+    answers = complete(given, folder_name(target) if path.strip() else "", defaults)
     check_name(answers["project_name"])
+    # until this process ends: once the project is there, it also tells so
+    signals.hold()
     from scaffold import project  # imports copier, which takes half a second
 
-    target = Path(path)
     names = (
         project.preview(target, answers) if dry_run else project.new(target, answers, not no_git)
     )
     method = METHODS[answers["method"]]
     steps = [
-        f"cd {quote(path)}",
+        f"cd {pasted(path)}",
         "python3 -m venv .venv",
         ". .venv/bin/activate",
         "pip install -e '.[test]'",
@@ -74,6 +76,15 @@ def new(
         if not no_git and not (target / ".git").exists():
             click.echo("it lies in a git repository already, so nothing was committed", err=True)
         click.echo("\n".join(f"  {step}" for step in steps))
+
+
+def folder_name(path: Path) -> str:
+    """The name of the folder at a path, also at `.`."""
+    try:
+        return (Path.cwd() / path).name
+    except FileNotFoundError as error:
+        remedy = "cd to one that exists; nothing was changed"
+        raise ScaffoldError("the current folder was removed", remedy, PRECONDITION) from error
 
 
 def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, str]:

@@ -1,0 +1,25 @@
+"""Signals wait while a project is made: they end it between two steps, where nothing is half."""
+
+import signal
+
+from scaffold.errors import ScaffoldError
+
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+def hold() -> None:
+    """From now on the signals that would end this process wait.
+
+    An exception out of a handler can come anywhere, also while a folder is being removed or within
+    an import that swallows it. One that the caller ignores, as nohup does, is left alone.
+    """
+    heard = {number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN}
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+
+
+def end_if_signalled() -> None:
+    """Raise ScaffoldError if a signal waits; call it where all that was begun can be undone."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    for number in sorted(signal.sigpending() & blocked & set(ENDING)):
+        name = signal.Signals(number).name
+        raise ScaffoldError(f"ended by {name}", "nothing was changed; run it again", 128 + number)
