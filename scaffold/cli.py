@@ -9,12 +9,13 @@ from scaffold import __version__
 from scaffold.errors import FAILURE, USAGE, ScaffoldError
 from scaffold.names import printable
 
-COMMANDS = ("choose", "completion", "methods", "new", "shares")
+COMMANDS = ("choose", "completion", "methods", "new", "shares", "status")
 EXAMPLES = """\b
 Examples:
   scaffold new --method fabric myproj     a project that trains on two GPUs, or on a CPU
   scaffold choose                         which of the four methods
   scaffold shares                         which samples each rank sees, method by method
+  scaffold status                         what the project here was made with
 """
 
 
@@ -54,7 +55,7 @@ def main() -> None:
         sys.exit(USAGE)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "scaffold"
-        fail(error, error.format_message().rstrip("."), f"{where} --help", USAGE)
+        fail(error, printable(error.format_message().rstrip(".")), f"{where} --help", USAGE)
     except (click.Abort, KeyboardInterrupt) as error:  # at a question
         fail(error, "interrupted", "nothing was changed", 130)
     except OSError as error:

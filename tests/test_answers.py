@@ -1,0 +1,262 @@
+"""A project's answers are read or refused in two lines, and whatever they say does nothing.
+
+SOAK=1 (make soak) tries more of them.
+"""
+
+import json
+import os
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import ROOT, make, scaffold
+from scaffold import __version__
+from scaffold.answers import FILE, read_answers
+from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.methods import METHODS
+
+TAMPERED = 300 if "SOAK" in os.environ else 50
+MARK = "opened"  # a file that code in an answers file would make
+GOOD = b"""# The answers that made this project; `scaffold` reads them, so leave them as they are
+_commit: v0.1.0
+_src_path: scaffold
+example: digits
+method: torchrun
+project_name: "digits"
+tracker: tensorboard
+"""
+# what people and their tools have done to such files, or would do to hurt
+INJECTED = [
+    f"!!python/object/apply:os.system ['touch {MARK}']",
+    f"!!python/object/new:pathlib.Path ['{MARK}']",
+    "!!python/name:os.system",
+    "!<tag:yaml.org,2002:python/module:os> x",
+    "&a [*a, *a]",
+    "*a",
+    "{<<: {}}",
+    "[" * 2000,
+    "{{ ''.__class__ }}",
+    "gh:somebody/template",
+    "/etc/passwd",
+    "../../elsewhere",
+    "https://example.org/template.git",
+    f"; touch {MARK}",
+    f"$(touch {MARK})",
+    f"`touch {MARK}`",
+    "|\n  two lines",
+    "2001-99-99",
+    "null",
+    "yes",
+    "1e3",
+    "0x10",
+    "torch",
+    "--help",
+    "\x1b[31mred",
+    "x" * 5000,
+]
+KEYS = ["_commit", "_src_path", "example", "method", "project_name", "tracker", "version"]
+KEYS += ["_tasks", "_migrations", "_jinja_extensions", "_external_data", "__import__", "<<"]
+
+
+def write(root: Path, content: bytes) -> Path:
+    (root / FILE).write_bytes(content)
+    return root
+
+
+def refusal(root: Path) -> str:
+    """The fact with which the answers of a project are refused."""
+    with pytest.raises(ScaffoldError) as caught:
+        read_answers(root)
+    assert caught.value.status == PRECONDITION
+    assert "\n" not in caught.value.fact + caught.value.remedy
+    assert (caught.value.fact + caught.value.remedy).isprintable()
+    assert "git checkout HEAD -- .copier-answers.yml" in caught.value.remedy
+    return caught.value.fact.removeprefix(f"`{root / FILE}`")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_new_wrote_is_what_is_read(projects: dict[str, Path], method: str) -> None:
+    found = read_answers(projects[method])
+    assert found.version == __version__
+    assert found.values == {
+        "project_name": "digits", "method": method, "example": "digits", "tracker": "tensorboard"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a", "true.x", "e1", "x" * 64, "A-b_c.d", "None0"])
+def test_every_kind_of_name_is_read_as_it_was_given(name: str, tmp_path: Path) -> None:
+    made = make(tmp_path / "made", "spawn", project_name=name, example="text", tracker="none")
+    assert read_answers(made).values == {
+        "project_name": name, "method": "spawn", "example": "text", "tracker": "none"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fact"),
+    [
+        (b"scaffold\nex", b"gh:evil/x\nex", " line 3: `_src_path` is `gh:evil/x`, no plain word"),
+        (b"scaffold\nex", b"elsewhere\nex", " line 3: `_src_path` is `elsewhere` and not"),
+        (b"v0.1.0", b"HEAD", " line 2: `_commit` is `HEAD`, no version such as v0.1.0"),
+        (b"v0.1.0", b"v0.1.0-evil", " line 2: `_commit` is `v0.1.0-evil`, no version"),
+        (b"v0.1.0", "v\u0661.1.0".encode(), " line 2: `_commit` is `v\u0661.1.0`, no plain word"),
+        (b"torchrun", b"ddp", " line 5: `method` is `ddp`, none of: spawn, torchrun, fabric"),
+        (b"torchrun", b"[torchrun]", " line 5: `method` is `[torchrun]`, no plain word"),
+        (b"torchrun", b"", " line 5: `method` is ``, no plain word"),
+        (b'"digits"', b"1", " line 6: `project_name` is `1`, no plain word"),
+        (b'"digits"', b"null", " line 6: `project_name` is `null`, no plain word"),
+        (b'"digits"', b"true", " line 6: `project_name` is `true`, no plain word"),
+        (b'"digits"', b"2001-99-99", " line 6: `project_name` is `2001-99-99`, no plain word"),
+        (b'"digits"', b'"torch"', " line 6: `project_name`: project name `torch` is a library"),
+        (b'"digits"', b'"../up"', " line 6: `project_name` is `\"../up\"`, no plain word"),
+        (b'"digits"', b"&a digits", " line 6: `project_name` is `&a digits`, no plain word"),
+        (b'"digits"', b"*a", " line 6: `project_name` is `*a`, no plain word"),
+        (b'"digits"', b"!!str digits", " line 6: `project_name` is `!!str digits`, no plain"),
+        (b"tracker: tensorboard\n", b"", " line 6: `tracker` is missing"),
+        (b"tracker: ", b"_tasks: ", " line 7: `_tasks` is no answer of scaffold"),
+        (b"tracker: ", b"method: ", " line 7: `method` stands there twice"),
+        (b"tracker: ", b"tracker:", " line 7: `tracker:tensorboard` is no answer of scaffold"),
+        (b"example", b"<<<<<<< HEAD\nexample", " line 4: `<<<<<<< HEAD` is left of a merge"),
+        (b"example", b"=======\nexample", " line 4: `=======` is left of a merge"),
+        (b"example", b">>>>>>> x\nexample", " line 4: `>>>>>>> x` is left of a merge"),
+        (b"example", b"--- \nexample", " line 4: `--- ` is no answer of scaffold"),
+        (b"\n", b"\r\n", " line 1: it ends with CRLF, as on Windows"),
+        (GOOD[:1], b"\xef\xbb\xbf#", " line 1: it begins with a byte order mark"),
+        (GOOD, b"", " line 1: `_commit` is missing"),
+        (GOOD, b"\n\n", " line 2: `_commit` is missing"),
+        (GOOD, bytes(range(256)), " line 1: `\\x00\\x01\\x02"),
+        (GOOD, b"\x7fELF\x02", " line 1: `\\x7fELF\\x02` is no plain text"),
+        (b"torchrun", b"torch\xffrun", " line 5: `method: torch\ufffdrun` is no plain text"),
+        (b"torchrun", b"\x1b[31m", " line 5: `method: \\x1b[31m` is no plain text"),
+        (b"# The", b"# \0The", " line 1: `# \\x00The answers"),
+        (GOOD, b"#" * 5000, ": it has more than 4096 bytes"),
+        (GOOD, b"a: &a [1]\n" + b"b: [*a, *a]\n" * 300, " line 1: `a` is no answer of scaffold"),
+        (GOOD, b"[" * 4000, " line 1: `[[[[[["),
+    ],
+)  # fmt: skip
+def test_what_is_no_more_as_it_was_written_is_named(
+    old: bytes, new: bytes, fact: str, tmp_path: Path
+) -> None:
+    assert old in GOOD
+    assert read_answers(write(tmp_path, GOOD)).values["method"] == "torchrun"
+    found = refusal(write(tmp_path, GOOD.replace(old, new)))
+    assert found.startswith(fact), found
+
+
+def test_only_a_plain_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(GOOD)
+    (tmp_path / FILE).symlink_to("elsewhere")
+    assert refusal(tmp_path) == ": it is no plain file"
+    (tmp_path / FILE).unlink()
+    os.mkfifo(tmp_path / FILE)  # reading it would wait for ever
+    assert refusal(tmp_path) == ": it is no plain file"
+
+
+def tampered(chance: random.Random) -> bytes:
+    """The good file, changed once or more as by an accident, a tool or an enemy."""
+    content = GOOD
+    for _ in range(chance.randint(1, 3)):
+        lines = content.split(b"\n")
+        place = chance.randrange(len(lines))
+        spot = chance.randrange(len(content) + 1)
+        value = chance.choice(INJECTED).encode()
+        key = chance.choice(KEYS).encode()
+        content = chance.choice(
+            [
+                content[:spot] + chance.randbytes(chance.randint(1, 9)) + content[spot:],
+                content[:spot],
+                content[:spot] + value + content[spot:],
+                b"\n".join([*lines[:place], key + b": " + value, *lines[place:]]),
+                b"\n".join([*lines[:place], key + b": " + value, *lines[place + 1 :]]),
+                b"\n".join([*lines[:place], lines[place].split(b":")[0] + b": " + value,
+                            *lines[place + 1 :]]),
+                content.replace(b"\n", chance.choice([b"\r\n", b"\r", b"\n\n", b"\n ", b"\0"])),
+                chance.choice([b"\xef\xbb\xbf", b"\xff\xfe", b"--- ", b"%YAML 1.1\n"]) + content,
+                b"<<<<<<< ours\n" + content + b"=======\n" + content + b">>>>>>> theirs\n",
+            ]
+        )  # fmt: skip
+    return content
+
+
+@contextmanager
+def watched() -> Iterator[set[str]]:
+    """What Python is asked to do meanwhile: files it opens, and code, programs and connections."""
+    seen: set[str] = set()
+    on = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if on:
+            seen.add(str(arguments[0]) if event == "open" else event)
+
+    sys.addaudithook(hook)  # it stays for the life of the process
+    yield seen
+    on = False
+
+
+def test_tampered_answers_run_nothing_and_are_refused_or_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    accepted = {}
+    with watched() as seen:
+        for seed in range(TAMPERED):
+            content = tampered(random.Random(seed))
+            write(tmp_path, content)
+            try:
+                accepted[content] = read_answers(tmp_path)
+            except ScaffoldError as error:
+                refused = (error.status, (error.fact + error.remedy).isprintable())
+                assert refused == (PRECONDITION, True), seed
+    assert seen == {str(tmp_path / FILE), str(ROOT / "copier.yml")}
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert len(accepted) < TAMPERED / 4
+    for content, found in accepted.items():  # YAML reads the same, and never another source
+        read = yaml.safe_load(content)
+        assert read.pop("_src_path") == "scaffold"
+        assert read.pop("_commit") == f"v{found.version}"
+        assert read == found.values
+
+
+def test_the_command_line_refuses_them_in_two_lines(tmp_path: Path) -> None:
+    for value in INJECTED[:4] + INJECTED[7:8] + INJECTED[-2:-1]:
+        text = GOOD.replace(b"scaffold\nex", value.encode() + b"\nex")
+        result = scaffold("status", folder=write(tmp_path, text))
+        assert (result.status, result.out) == (5, "")
+        first, second = result.err.splitlines()
+        assert first.startswith(f"error: `{tmp_path / FILE}` line 3: `_src_path")
+        assert second == "hint: bring back what scaffold wrote: git checkout HEAD -- " + FILE
+        assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_status_tells_what_a_project_was_made_with(
+    projects: dict[str, Path], tmp_path: Path
+) -> None:
+    lines = [
+        "project_name  digits", "method        fabric", "example       digits",
+        "tracker       tensorboard", f"version       {__version__}", f"installed     {__version__}",
+    ]  # fmt: skip
+    for folder in (projects["fabric"], projects["fabric"] / "tests"):
+        assert scaffold("status", folder=folder).out.splitlines() == lines
+    told = json.loads(scaffold("status", "--json", folder=folder).out)
+    assert told["path"] == str(projects["fabric"])
+    assert (told["method"], told["newer"]) == ("fabric", False)
+    write(tmp_path, GOOD.replace(b"v0.1.0", b"v0.0.9"))
+    assert json.loads(scaffold("status", "--json", folder=tmp_path).out)["newer"] is True
+    last = scaffold("status", folder=tmp_path).out.splitlines()[-1]
+    assert last == "the installed scaffold is newer than the project"
+    write(tmp_path, GOOD.replace(b"v0.1.0", b"v0.10.0"))  # numbers, not letters
+    assert json.loads(scaffold("status", "--json", folder=tmp_path).out)["newer"] is False
+
+
+def test_outside_a_project_status_says_how_to_get_one(tmp_path: Path) -> None:
+    result = scaffold("status", folder=tmp_path)
+    assert (result.status, result.out) == (5, "")
+    assert result.err == (
+        f"error: `{tmp_path}` is in no project of scaffold\n"
+        "hint: cd into one, or make one: scaffold new --method fabric myproj\n"
+    )
