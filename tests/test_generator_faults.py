@@ -385,6 +385,12 @@ def test_a_path_that_no_project_can_have_is_refused(
     assert listing(tmp_path) == ["loop"]
 
 
+def test_a_word_too_many_is_shown_on_one_line(tmp_path: Path) -> None:
+    result = scaffold("new", "--method", "fabric", "a", "b\nc", folder=tmp_path)
+    assert is_refused(result, 2, "Got unexpected extra argument (b\\nc)")
+    assert is_refused(scaffold("a\nb"), 2, "No such command")
+
+
 def test_a_path_like_a_flag_can_be_pasted_from_what_is_printed(tmp_path: Path) -> None:
     words = ["new", "--method", "fabric", "--no-git", "--project-name", "digits", "--", "-P"]
     step = scaffold(*words, folder=tmp_path).out.splitlines()[2]
