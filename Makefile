@@ -3,7 +3,7 @@ PYTHON ?= python3
 METHOD ?= fabric
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint soak audit bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
@@ -21,6 +21,15 @@ lint: .venv/ready
 	  $(BIN)/mypy template/*.py template/tests template/examples/$$example || exit; done
 	for tracker in none tensorboard wandb mlflow; do \
 	  $(BIN)/mypy template/trackers/$$tracker || exit; done
+
+# the tests that try more moments, names and damages than fit into `make test`
+soak: .venv/ready
+	SOAK=1 $(BIN)/python -m pytest tests/test_generator_faults.py tests/test_names.py \
+	  tests/test_answers.py tests/test_faults.py tests/test_kills.py tests/test_damage.py
+
+# needs nothing of .venv
+audit:
+	$(PYTHON) tools/audit.py
 
 bench: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
