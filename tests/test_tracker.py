@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
-from conftest import BIN, TEMPLATE, environment, make, metrics, run, train
+from conftest import BIN, TEMPLATE, environment, launch_line, make, metrics, run, train
 
 # mlflow reports its own use to its makers, from its import on
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -143,23 +144,55 @@ def test_wandb_offline_keeps_one_folder_per_start_of_the_same_run(trained: Train
     assert curves == logged(run_dir)
 
 
-def test_wandb_without_a_key_is_two_lines(tmp_path: Path) -> None:
-    project = make(tmp_path / "digits", "torchrun", tracker="wandb")
+@pytest.mark.parametrize(
+    ("tracker", "variables", "fact"),
+    [
+        ("wandb", {}, "wandb: No API key configured"),
+        ("wandb", {"WANDB_MODE": "of"}, "wandb: 1 validation error for Settings mode Input should"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "http://me:hunter2@127.0.0.1:9"}, "mlflow: API request"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:///tracker.py"}, "mlflow: (sqlite3.DatabaseErr"),
+        ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:////proc/no/a.db"}, "mlflow: [Errno 2] No such"),
+    ],
+)
+def test_a_tracker_that_does_not_start_is_two_lines(
+    tracker: str, variables: dict[str, str], fact: str, tmp_path: Path
+) -> None:
+    """Within seconds: MLflow by itself tries for minutes to reach a server."""
+    project = make(tmp_path / "digits", "torchrun", tracker=tracker)
     code = "from tracker import *; Tracker(Config(run_dir=Path()), 0)"
     # a home without credentials; standard input is no terminal, where wandb would ask
-    env = environment(HOME=str(tmp_path), WANDB_MODE="", WANDB_API_KEY="")
-    result = run([str(BIN / "python"), "-c", code], project, env=env)
+    env = environment(HOME=str(tmp_path), **{"WANDB_MODE": "", "WANDB_API_KEY": "", **variables})
+    result = run([str(BIN / "python"), "-c", code], project, env=env, seconds=30)
     assert result.status == 1
-    fact, remedy = result.err.splitlines()
-    assert fact.startswith("error: wandb: No API key configured")
-    assert remedy == "hint: wandb login, or set WANDB_MODE=offline"
+    first, second = result.err.splitlines()
+    assert first.startswith(f"error: {fact}")
+    assert second.startswith(
+        {
+            "wandb": "hint: wandb login, correct the WANDB_ variables, or set WANDB_MODE=offline",
+            "mlflow": "hint: check MLFLOW_TRACKING_URI, or delete mlflow_id to begin",
+        }[tracker]
+    )
+    assert "hunter2" not in first + second
+
+
+def test_a_tracker_that_does_not_start_ends_the_run_soon(tmp_path: Path) -> None:
+    project = make(tmp_path / "digits", "spawn", tracker="mlflow")
+    begin = time.monotonic()
+    env = environment(**OWN | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    result = run(launch_line(project), project, env=env)
+    assert time.monotonic() - begin < 45  # processes start slowly; it was 130
+    assert result.status == 1
+    errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert errors[0].startswith("error: mlflow: API request to http://127.0.0.1:9/")
+    assert "Traceback" not in result.err
+    assert not list(project.glob("runs/default/checkpoints"))
 
 
 def test_none_leaves_nothing_beside_metrics_jsonl(trained: Trained) -> None:
     run_dir = trained("none")
     logged(run_dir)
     assert {path.name for path in run_dir.iterdir()} == {
-        *("checkpoints", "config.toml", "lost", "metrics.jsonl")
+        *("checkpoints", "config.toml", "lost", "metrics.jsonl", "run_state.json", ".lock")
     }
     assert [path.name for path in run_dir.parent.iterdir()] == ["default"]
 

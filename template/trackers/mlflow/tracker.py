@@ -6,6 +6,7 @@
 import fcntl
 import logging
 import os
+import re
 import time
 import tomllib
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
+from sqlalchemy.exc import SQLAlchemyError
 
 from config import Config
-from settings import leave_if, to_toml
+from errors import leave_if
+from settings import to_toml
 
 EXPERIMENT = os.environ.get("MLFLOW_EXPERIMENT_NAME") or Path(__file__).resolve().parent.name
 
@@ -32,7 +35,7 @@ class Tracker:
         """Begin, or go on after first_step in the same MLflow run; a repeated step stands twice."""
         path = config.run_dir / "mlflow_id"
         try:
-            with local_store(config.run_dir.resolve().parent):
+            with local_store(config.run_dir.resolve().parent), impatience():
                 # unlike mlflow.start_run, the client records no user, git remote or command line
                 self.client = mlflow.MlflowClient()
                 found = self.client.get_experiment_by_name(EXPERIMENT)
@@ -42,9 +45,12 @@ class Tracker:
                 path.write_text(run.info.run_id)
             self.run_id = path.read_text()
             self.record(tomllib.loads(to_toml(config)))
-        except mlflow.MlflowException as error:
+        # the server; the database, its library, its folder
+        except (mlflow.MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             remedy = f"check MLFLOW_TRACKING_URI, or delete {path} to begin a new MLflow run"
-            leave_if([(f"mlflow: {error}", remedy)], status=1)
+            # on one line, and without the password of an address
+            fact = re.sub(r"//[^/@ ]*@", "//", " ".join(str(error).split()))
+            leave_if([(f"mlflow: {fact}", remedy)], status=1)
 
     def record(self, settings: dict[str, object]) -> None:
         """The settings as parameters, which MLflow never changes; as tags where they changed."""
@@ -74,6 +80,22 @@ class Tracker:
             self.client.set_terminated(self.run_id)
         except mlflow.MlflowException as error:  # the training itself is done, and well
             print(f"mlflow: the end of the run is not recorded: {error}", flush=True)
+
+
+@contextmanager
+def impatience() -> Iterator[None]:
+    """For a server that does not answer: it is known after 20 seconds, which MLflow makes minutes.
+
+    Only as the run begins: later, metrics wait beside the training for a server to come back.
+    """
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    unset = [name for name in limits if name not in os.environ]
+    os.environ.update({name: limits[name] for name in unset})
+    try:
+        yield
+    finally:
+        for name in unset:
+            del os.environ[name]
 
 
 @contextmanager

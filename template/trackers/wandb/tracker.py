@@ -9,10 +9,14 @@ import secrets
 import tomllib
 from pathlib import Path
 
+# seconds; without it, a server that does not answer is known after 90
+os.environ.setdefault("WANDB_INIT_TIMEOUT", "15")
+
 import wandb
 
 from config import Config
-from settings import leave_if, to_toml
+from errors import leave_if
+from settings import to_toml
 
 PROJECT = os.environ.get("WANDB_PROJECT") or Path(__file__).resolve().parent.name
 
@@ -25,12 +29,12 @@ class Tracker:
         path = config.run_dir / "wandb_id"
         if first_step == 0 or not path.exists():
             path.write_text(secrets.token_hex(4))
-        # by default it also records the terminal, git, the command line and every SLURM_ variable,
-        # and SLURM_JWT is a token
-        settings = wandb.Settings(
-            console="off", quiet=True, disable_git=True, disable_code=True, x_disable_meta=True
-        )
         try:
+            # by default it also records the terminal, git, the command line and every SLURM_
+            # variable, and SLURM_JWT is a token
+            settings = wandb.Settings(
+                console="off", quiet=True, disable_git=True, disable_code=True, x_disable_meta=True
+            )
             self.run = wandb.init(
                 project=PROJECT,
                 id=path.read_text(),
@@ -40,8 +44,11 @@ class Tracker:
                 resume="allow",
                 settings=settings,
             )
-        except wandb.Error as error:
-            leave_if([(f"wandb: {error}", "wandb login, or set WANDB_MODE=offline")], status=1)
+        except (wandb.Error, ValueError) as error:  # the latter: a WANDB_ variable with no meaning
+            # on one line, and without the value, which may be a key
+            fact = " ".join(str(error).split()).split(" [type=")[0]
+            remedy = "wandb login, correct the WANDB_ variables, or set WANDB_MODE=offline"
+            leave_if([(f"wandb: {fact}", remedy)], status=1)
         # wandb's own step may only grow: a run that goes on would lose the steps it repeats
         self.run.define_metric("*", step_metric="step")
 
