@@ -7,22 +7,26 @@
 A folder with this name is complete (storage.py). The newest ones are kept, and the best one.
 """
 
-import random
-import re
-import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
+import history
 import runtime
 import storage
+import watchdog
 from config import Config
+from errors import leave_if
+from generators import random_state, set_random_state
 from replicas import check_replicas, share_buffers
-from settings import leave_if
+
+WRITER = ThreadPoolExecutor(1)  # writes one checkpoint after the other
+writing: list[Future[None]] = []  # the checkpoint that is not known to be whole yet
 
 
 def save(
@@ -31,10 +35,12 @@ def save(
     optimizer: torch.optim.Optimizer,
     config: Config,
     val_loss: float | None,  # None: this step was not validated
+    last: bool,  # whether the run ends here
 ) -> None:
     """Save the state after a step. Every rank must call it; rank 0 alone writes.
 
-    Ends the program on all ranks where they differ from each other, or the disk refuses.
+    Ends the program on all ranks where they differ from each other, or the disk refuses; with
+    `async_save` it tells of a disk that refuses when it is next called.
     """
     share_buffers(net)
     check_replicas(net, step)
@@ -46,100 +52,87 @@ def save(
         settings = {name: str(value) for name, value in asdict(config).items()}
         facts = {"step": step, "world_size": len(ranks), "val_loss": val_loss, "settings": settings}
         try:
-            folder = config.run_dir / "checkpoints"
-            storage.write(folder / f"step-{step:09d}", state, facts)
-            prune(folder, step, config.keep)
+            finish_writing()
+            state = copied(state) if config.async_save else state
+            writing.append(WRITER.submit(write, step, state, facts, config))
+            if last or not config.async_save:
+                finish_writing()
         except OSError as error:
-            problem = [f"cannot save step {step} in {config.run_dir}: {error}"]
+            problem = [f"cannot save {error}"]
     # all go on together, or nobody does
     dist.broadcast_object_list(problem, src=0)
+    watchdog.progress()
     if problem[0]:
         leave_if([(problem[0], "mend the cause and start again: the run goes on")], status=1)
+
+
+def write(step: int, state: dict[str, Any], facts: dict[str, Any], config: Config) -> None:
+    """Write one checkpoint, and then remove the old ones. Raises OSError that names the step."""
+    folder = config.run_dir / "checkpoints"
+    try:
+        storage.write(folder / f"step-{step:09d}", state, facts)
+        history.prune(folder, step, config.keep)
+    except OSError as error:
+        raise OSError(f"step {step} in {config.run_dir}: {error}") from error
+
+
+def finish_writing() -> None:
+    """Wait for the checkpoint that is being written. Raises OSError where that failed."""
+    while writing:
+        writing.pop().result()
+
+
+def copied(state: Any) -> Any:
+    """The state as it is now, in the memory of the CPU: training goes on changing the tensors."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {name: copied(part) for name, part in state.items()}
+    return [copied(part) for part in state] if isinstance(state, list) else state
 
 
 def newest(config: Config) -> tuple[int, Path | None, float]:
     """(step, folder, lowest validation loss so far) of the newest checkpoint that is whole.
 
     (0, None, inf) when the run is new. Every rank must call it: rank 0 looks and tells, for file
-    systems may show the ranks different folders.
+    systems may show the ranks different folders. Ends the program where the format is unknown.
     """
     found: list[Any] = [(0, None, float("inf"))]
     if dist.get_rank() == 0:
-        folders = steps(config.run_dir / "checkpoints")
-        for step, folder in reversed(folders):
-            if problem := storage.damage(folder):
-                print(f"skipped checkpoint {folder}: {problem}", flush=True)
-            else:
-                losses = [val_loss(path) for number, path in folders if number <= step]
-                found = [(step, folder, min(losses))]
-                break
+        found = [history.newest(config)]
     dist.broadcast_object_list(found, src=0)
     step, folder, best_loss = found[0]
+    if best_loss is None:
+        fact = f"{folder} is of a newer format than this project reads"
+        leave_if([(fact, "go on with the project that wrote it, or set --run_dir runs/new")])
     return step, folder, best_loss
-
-
-def best(run_dir: Path) -> Path:
-    """The folder with the lowest validation loss that is whole; without validation, the newest.
-
-    Ends the program where there is none.
-    """
-    folders = [path for _, path in reversed(steps(run_dir / "checkpoints"))]
-    for folder in sorted(folders, key=val_loss):
-        if problem := storage.damage(folder):
-            print(f"skipped checkpoint {folder}: {problem}", flush=True)
-        else:
-            return folder
-    leave_if([(f"{run_dir} has no checkpoint", "give --run_dir a run that has saved one")])
-    raise AssertionError("leave_if has ended the program")
-
-
-def steps(folder: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of all checkpoints, whole or not, the newest last."""
-    paths = folder.iterdir() if folder.is_dir() else ()
-    found = [(re.fullmatch(r"step-(\d{9})", path.name), path) for path in paths]
-    return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def val_loss(folder: Path) -> float:
-    """The validation loss of a checkpoint; infinite where it was not validated."""
-    loss = storage.facts(folder).get("val_loss")
-    return loss if isinstance(loss, float) and loss == loss else float("inf")
-
-
-def prune(folder: Path, step: int, keep: int) -> None:
-    """Remove old checkpoints up to this step, but not the newest nor the best of them.
-
-    Of a later step there can be damaged ones only: they must not push out a good one.
-    """
-    found = [path for number, path in reversed(steps(folder)) if number <= step]
-    # of equals min takes the newest: without any validation, none is kept for it
-    for old in set(found[keep:]) - {min(found, key=val_loss)}:
-        shutil.rmtree(old)
 
 
 def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the state of a checkpoint into the network, the optimizer and the random generators."""
     state = storage.read(folder)
+    remedy = "set --run_dir runs/new, or take model.py and the settings back"
+    leave_if([(fact, remedy) for fact in differences(folder, state["model"], net.state_dict())])
+    net.load_state_dict(state["model"])
     try:
-        net.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError):
-        remedy = "set --run_dir runs/new, or delete this run"
-        leave_if([(f"{folder} is of another network or optimizer", remedy)])
+    except ValueError as error:
+        leave_if([(f"{folder} is of another optimizer: {error}", "set --run_dir runs/new")])
     if len(state["random"]) == dist.get_world_size():
         set_random_state(state["random"][dist.get_rank()])
     else:  # as many streams as there are ranks now, none of them used before
         runtime.seed_everything(folder.name, dist.get_world_size(), dist.get_rank())
 
 
-def random_state() -> dict[str, Any]:
-    """The states of this rank's random generators, in types that weights_only loads."""
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
+def differences(folder: Path, saved: dict[str, Tensor], here: dict[str, Tensor]) -> list[str]:
+    """In which tensors a checkpoint is of another network: one fact that names the first ones."""
 
+    def shape(tensor: Tensor | None) -> str:
+        return "missing" if tensor is None else str(list(tensor.shape))
 
-def set_random_state(state: dict[str, Any]) -> None:
-    random.setstate(state["python"])
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    pairs = {name: (shape(saved.get(name)), shape(here.get(name))) for name in saved | here}
+    found = [
+        f"`{name}` {there}, here {now}" for name, (there, now) in pairs.items() if there != now
+    ]
+    shown = "; ".join([*found[:3], *(["..."] if len(found) > 3 else [])])
+    return [f"{folder} is of another network, {len(found)} tensors: {shown}"] if found else []

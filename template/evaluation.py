@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import watchdog
 from config import Config
+from loading import to_device
 from model import loss_sums
 from replicas import share_buffers
-from sharding import to_device
 
 
 def evaluate(
@@ -27,6 +28,7 @@ def evaluate(
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
                 totals[:3] += loss_sums(net, to_device(batch, device))
             totals[3] += count(batch)
+            watchdog.progress()
     net.train()
     return totals
 

@@ -1,15 +1,18 @@
 """What a run tells: metrics.jsonl, lines and a bar on the terminal, and the tracker."""
 
 import json
+import sys
 import time
 from pathlib import Path
+from threading import RLock
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
+import rundir
 from config import Config
-from runtime import peak_memory
 from settings import to_toml
 from tracker import Tracker
 
@@ -23,11 +26,11 @@ class Log:
 
     def __init__(self, config: Config, rank: int, first_step: int, best_loss: float) -> None:
         self.config, self.rank, self.best_loss = config, rank, best_loss
+        self.step = first_step
         self.val_loss: float | None = None  # of this step, where it was validated
         self.improved = False  # whether this step has the lowest validation loss of the run
         if rank != 0:
             return
-        config.run_dir.mkdir(parents=True, exist_ok=True)
         if first_step < config.steps:
             (config.run_dir / "config.toml").write_text(to_toml(config))
         path = config.run_dir / "metrics.jsonl"
@@ -37,6 +40,7 @@ class Log:
         self.file = path.open("a")
         tracked = first_step < config.steps and not config.check
         self.tracker = Tracker(config, first_step) if tracked else None
+        tqdm.set_lock(RLock())  # its own one is shared by processes, and warns when left locked
         # on a terminal a bar, elsewhere plain lines
         self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
         self.mark = first_step, time.perf_counter()
@@ -47,13 +51,13 @@ class Log:
 
     def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
         """One line about every `log_every`th step, with the speed since the line before."""
-        self.val_loss, self.improved = None, False
+        self.step, self.val_loss, self.improved = step, None, False
         if step % self.config.log_every:
             return
         memory = totals.new_tensor(peak_memory(totals.device))
         dist.all_reduce(memory, dist.ReduceOp.MAX)
         if self.rank == 0:
-            loss, _, targets, _ = totals.tolist()
+            loss, _, targets, _ = totals.sum(dim=0).tolist()
             values = {"loss": loss / targets, "lr": lr, "grad_norm": grad_norm.item()}
             # the clock is read last: tolist() has waited for the device
             seconds = time.perf_counter() - self.mark[1]
@@ -94,6 +98,8 @@ class Log:
             self.bar.close()
             if self.tracker:
                 self.tracker.close()
+            done = self.step >= self.config.steps
+            rundir.tell(self.config.run_dir, "finished" if done else "preempted", step=self.step)
 
 
 def kept_lines(path: Path, last_step: int) -> list[str]:
@@ -106,3 +112,13 @@ def kept_lines(path: Path, last_step: int) -> list[str]:
         except (ValueError, KeyError, TypeError):
             print(f"dropped from {path}: {line[:60]}", flush=True)
     return kept
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory that this process has had so far, in MiB: the GPU's, else the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import os
 import random
 import signal
@@ -12,13 +13,15 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+import watchdog
 from config import Config
-from settings import is_first, leave_if
+from errors import is_first, leave_if
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -34,6 +37,11 @@ def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> No
     os.environ |= {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = str(port != 0)
+    # all ranks are on this machine, and nobody else needs to reach them
+    for backend in ("GLOO", "NCCL"):
+        os.environ.setdefault(
+            f"{backend}_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo"
+        )
 
 
 def open_store() -> dist.TCPStore:
@@ -62,10 +70,12 @@ def prepare(processes: int) -> None:
     # Lightning reports from every rank that it has started; warnings still come through
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # started by a launcher that is killed, a rank would train on with nobody to end it
+    # but this is how Fabric says which of the processes it started has died
+    logging.getLogger("lightning.fabric.strategies.launchers").setLevel(logging.INFO)
+    # a rank whose launcher is killed would train on with nobody to end it: it saves and leaves
     if os.environ.get("MASTER_PORT", "0") != "0" and "LOCAL_RANK" in os.environ:
         with suppress(OSError, AttributeError):  # Linux alone can do it
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def threads_are_set() -> bool:
@@ -83,15 +93,18 @@ def threads_are_set() -> bool:
 def is_last(step: int, totals: Tensor, grad_norm: Tensor, config: Config) -> bool:
     """Whether the run ends after this step: by its settings, or because a rank was asked to stop.
 
-    totals: float64[4], the sums over the ranks of (loss, correct, targets, requests to stop). Where
-    the loss or the gradient is no number, the program ends here, on all ranks together and with
-    nothing saved.
+    totals: float64[world_size, 4], each rank's sums of (loss, correct, targets) and whether it was
+    asked to stop. Where the loss or the gradient is no number, the program ends here, on all ranks
+    together and with nothing saved.
     """
-    loss, _, targets, requests = totals.tolist()
-    for name, value in (("loss", loss / max(1, targets)), ("gradient", grad_norm.item())):
-        if not abs(value) < float("inf"):
-            remedy = f"lower --lr; a new start goes on from the last checkpoint in {config.run_dir}"
-            leave_if([(f"the {name} of step {step} is {value}", remedy)], status=1)
+    watchdog.progress()
+    ranks = [rank for rank, loss in enumerate(totals[:, 0].tolist()) if not math.isfinite(loss)]
+    value = totals[ranks, 0].sum().item() if ranks else grad_norm.item()
+    if not math.isfinite(value):
+        name = f"loss of step {step} on rank {ranks[0]}" if ranks else f"gradient of step {step}"
+        remedy = f"lower --lr; a new start goes on from the last checkpoint in {config.run_dir}"
+        leave_if([(f"the {name} is {value}", remedy)], status=1)
+    requests = totals[:, 3].sum().item()
     if requests and step < config.steps and is_first():
         print(f"asked to stop: saving step {step}; start again to go on", flush=True)
     return step == config.steps or requests > 0
@@ -124,16 +137,6 @@ def end(model: nn.Module) -> None:
     dist.destroy_process_group()
 
 
-def peak_memory(device: torch.device) -> float:
-    """The most memory that this process has had so far, in MiB: the GPU's, else the process's."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def mix(*parts: object) -> int:
     """A seed made of all parts, 0..2**32 - 1: torch's generator on a CPU takes no more bits."""
     return zlib.crc32(repr(parts).encode())
@@ -142,4 +145,5 @@ def mix(*parts: object) -> int:
 def seed_everything(*parts: object) -> None:
     """Seed the random generators of this process from all parts together."""
     random.seed(mix(*parts))
+    np.random.seed(mix(*parts))
     torch.manual_seed(mix(*parts))

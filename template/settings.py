@@ -7,7 +7,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 import tomllib
 from argparse import ArgumentParser
 from dataclasses import asdict, fields, replace
@@ -18,9 +17,10 @@ import torch
 import tyro
 
 from config import RANGES, Config
+from errors import is_first, leave_if
 
 # they say where and how a run is done and not what it does, so they are not saved with it
-PLACES = ("config", "run_dir", "devices", "check", "profile")
+PLACES = ("config", "run_dir", "devices", "check", "profile", "step_timeout", "async_save")
 
 
 def parse(sizes: bool = True) -> Config:
@@ -125,19 +125,3 @@ def problems(config: Config, world_size: int) -> list[tuple[str, str]]:
         remedy = f"micro_batch_size {fitting[0]}" if fitting else f"global_batch_size {nearest}"
         found.append((f"{product} does not divide global_batch_size `{batch}`", f"set --{remedy}"))
     return found
-
-
-def is_first() -> bool:
-    """Whether this process speaks for all: rank 0, or the only one so far."""
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
-
-
-def leave_if(found: list[tuple[str, str]], status: int = 2) -> None:
-    """End the program with all problems, if there are any. Status 2: the settings are wrong."""
-    if not found:
-        return
-    for fact, remedy in found if is_first() else ():
-        print(f"error: {fact}\nhint: {remedy}", file=sys.stderr)
-    if not is_first():
-        time.sleep(1)  # a launcher ends all when one leaves: let the first one speak
-    sys.exit(status)

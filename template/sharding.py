@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
-from config import Config
-from data import augment
+from errors import leave_if
 from runtime import mix
-from signals import start_forkserver
 
 Key = tuple[int, int]  # (epoch, sample)
 CHUNK = 4096  # samples whose order is computed at once; one by one takes a hundred times as long
@@ -40,6 +37,9 @@ class ShardedBatches(Sampler[list[Key]]):
         start: int = 0,  # the first micro-batch to give
         shuffle: bool = True,
     ) -> None:
+        if samples == 0:
+            remedy = "return at least one sample from build_datasets in data.py"
+            leave_if([("the training data is empty", remedy)])
         self.samples, self.batch_size, self.seed = samples, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.start, self.shuffle = start, shuffle
@@ -94,55 +94,3 @@ def scramble(numbers: Tensor) -> Tensor:
     numbers = (numbers ^ numbers >> 31) * 0x2545F4914F6CDD1D
     numbers = (numbers ^ numbers >> 29) * 0x369DEA0F31A53F85
     return numbers ^ numbers >> 32
-
-
-class Reader(Dataset[Any]):
-    """The training data as it is read: a sample of an epoch, augmented."""
-
-    def __init__(self, dataset: Any, config: Config) -> None:
-        self.dataset, self.config = dataset, config
-        self.read: list[int] = []  # by --check alone
-
-    def __getitem__(self, key: Key) -> Any:
-        epoch, sample = key
-        if self.config.check:
-            self.read.append(sample)
-        return augment(self.dataset[sample], mix(self.config.seed, epoch, sample), self.config)
-
-
-def build_loader(
-    dataset: Any, batches: Sampler[list[Key]], config: Config, stream: tuple[int, int]
-) -> DataLoader[Any]:
-    """The loader of the training data: batches of Tensor[batch_size, ...].
-
-    stream tells the workers' random numbers apart: (rank, first micro-batch).
-    """
-    if config.workers:
-        start_forkserver()
-    return DataLoader(
-        Reader(dataset, config),
-        batch_sampler=batches,
-        num_workers=config.workers,
-        # a worker forked from a process with CUDA and threads can hang
-        multiprocessing_context="forkserver" if config.workers else None,
-        persistent_workers=config.workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        # its own: the loader would draw from the global one, and a resumed dropout would differ
-        generator=torch.Generator().manual_seed(mix(config.seed, *stream)),
-    )
-
-
-def build_val_loader(dataset: Any, batch_size: int, rank: int, world_size: int) -> DataLoader[Any]:
-    """Give this rank's part of the validation data: every sample on one rank, none twice."""
-    mine = range(rank, len(dataset), world_size)
-    # a generator of its own here too: validating must not change what training draws next
-    return DataLoader(dataset, batch_size, sampler=mine, generator=torch.Generator())
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch, or what a list or a dict holds, on the device; copied while that computes."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {name: to_device(part, device) for name, part in batch.items()}
-    return [to_device(part, device) for part in batch] if isinstance(batch, list) else batch

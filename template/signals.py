@@ -1,15 +1,27 @@
-"""What asks a run to stop: SIGTERM from a cluster, SIGUSR1 from a scheduler, Ctrl-C."""
+"""What ends a run before its time: SIGTERM from a cluster, SIGUSR1 from a scheduler, Ctrl-C.
+
+And a launcher that is gone, a rank whose workers should go, or waiting for too long.
+"""
 
 import os
 import signal
 import sys
 from contextlib import suppress
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, parent_process, resource_tracker
+from threading import Thread
 from types import FrameType
 
 import torch.multiprocessing as mp
 
+import watchdog
+from config import Config
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+def watch(config: Config) -> None:
+    """End the run when a rank waits for too long from now on (watchdog.py)."""
+    watchdog.start(config)
 
 
 class StopRequest:
@@ -17,6 +29,8 @@ class StopRequest:
 
     One rank may be asked and the others not: `runtime.is_last` makes them agree.
     """
+
+    # Made when the processes have met: one that waits for the others is just ended by a signal.
 
     def __init__(self) -> None:
         self.received = False
@@ -40,8 +54,30 @@ def wait_for(ranks: mp.ProcessContext) -> None:
     try:
         while not ranks.join():
             pass
-    except mp.ProcessExitedException as error:  # the rank has said why
-        sys.exit(error.exit_code if error.exit_code > 0 else 128 - error.exit_code)
+    except mp.ProcessExitedException as error:
+        if error.exit_code > 0:  # the rank has said why
+            sys.exit(error.exit_code)
+        print(
+            f"error: rank {error.error_index} was ended by {error.signal_name}\n"
+            "hint: was the memory full? start again: the run goes on from its last checkpoint",
+            file=sys.stderr,
+        )
+        sys.exit(128 - error.exit_code)
+
+
+def end_with_parent(_worker: int) -> None:
+    """Let a loader's worker end with its rank, however that ends.
+
+    torch looks at the parent, which is the forkserver here; and that lives as long as its workers.
+    """
+    rank = parent_process()
+    assert rank is not None, "a worker has been started by a rank"
+
+    def end() -> None:
+        rank.join()
+        os._exit(1)
+
+    Thread(target=end, daemon=True).start()
 
 
 def start_forkserver() -> None:

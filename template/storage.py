@@ -5,63 +5,118 @@ A folder that was damaged later is found by the checksums in its manifest.json.
 
 import json
 import os
+import pickle
+import re
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from errors import leave_if
+
 FORMAT = 1  # a reader refuses newer ones
 STATE = "state.pt"
+MANIFEST = "manifest.json"
+
+
+class Summed:
+    """A file that knows the size and the CRC32 of what was written into it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.size, self.crc32 = file, 0, 0
+
+    def write(self, block: bytes) -> int:
+        self.crc32 = zlib.crc32(block, self.crc32)
+        self.size += len(block)
+        return self.file.write(block)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     """Write the state and a manifest with the facts; raises OSError and leaves no half folder."""
+    sweep(final.parent)
     staging = final.with_name(f".{final.name}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         with (staging / STATE).open("wb") as file:  # given a path, torch raises no OSError
-            torch.save(state, file)
-        manifest = {"format": FORMAT, **facts, "files": {STATE: size_and_crc32(staging / STATE)}}
-        (staging / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        for path in (staging / STATE, staging / "manifest.json", staging):
+            summed = Summed(file)
+            torch.save(state, summed)  # type: ignore[arg-type]  # it asks for write and flush alone
+        files = {STATE: [summed.size, summed.crc32]}
+        (staging / MANIFEST).write_text(manifest_text({"format": FORMAT, **facts, "files": files}))
+        for path in (staging / STATE, staging / MANIFEST, staging):
             sync(path)
     except (OSError, RuntimeError) as error:  # the latter: torch, when it closes what is half done
         shutil.rmtree(staging, ignore_errors=True)
         raise OSError(f"{type(error).__name__}: {error}") from error
-    shutil.rmtree(final, ignore_errors=True)  # a damaged one that this run has passed again
+    remove(final)  # a damaged one that this run has passed again
     staging.rename(final)
     sync(final.parent)
 
 
+def manifest_text(facts: dict[str, Any]) -> str:
+    """A manifest that tells when one of its own bits was turned."""
+    own = {name: value for name, value in facts.items() if name != "crc32"}
+    return json.dumps({**own, "crc32": zlib.crc32(json.dumps(own).encode())}, indent=1)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, if it is there; killed meanwhile, it is gone nevertheless."""
+    if folder.exists():
+        shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.old")))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed writer left."""
+    for path in folder.glob(".step-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def read(folder: Path) -> dict[str, Any]:
-    """The state in a folder. It runs no code: weights_only refuses what is no tensor or number."""
-    state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    """The state in a folder. It runs no code: weights_only refuses what is no tensor or number.
+
+    Ends the program where it refuses.
+    """
+    try:
+        state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        remedy = "it may come from somebody who means harm: find out, or delete it"
+        fact = f"{folder / STATE} holds more than tensors and numbers, and was not loaded"
+        leave_if([(fact, remedy)], status=1)
     return state
 
 
 def facts(folder: Path) -> dict[str, Any]:
     """What the manifest says; empty where it is not readable."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
 
 
 def damage(folder: Path) -> str | None:
-    """What makes a folder unusable; None when it is whole."""
+    """What makes a folder unusable; None when it is whole, or of a newer format."""
     manifest = facts(folder)
     try:
-        if manifest["format"] > FORMAT:
-            return f"format {manifest['format']} is newer than this program's {FORMAT}"
+        if (folder / MANIFEST).read_text() != manifest_text(manifest):
+            return f"{MANIFEST} does not match its checksum"
+        if is_newer(folder):
+            return None
         if size_and_crc32(folder / STATE) != manifest["files"][STATE]:
             return f"{STATE} does not match its checksum"
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"not readable ({type(error).__name__}: {error})"
     return None
+
+
+def is_newer(folder: Path) -> bool:
+    """Whether a later version of this file has written the folder."""
+    number = facts(folder).get("format")
+    return isinstance(number, int) and number > FORMAT
 
 
 def size_and_crc32(path: Path) -> list[int]:
@@ -78,3 +133,10 @@ def sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
+
+
+def steps(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of all checkpoints, whole or not, the newest last."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    found = [(re.fullmatch(r"step-(\d{9})", path.name), path) for path in paths]
+    return sorted((int(match[1]), path) for match, path in found if match)

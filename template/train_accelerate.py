@@ -12,24 +12,28 @@ from accelerate.utils import GradientAccumulationPlugin
 
 import checkpoint
 import diagnose
+import faults
 import runtime
 import signals
 from config import Config
 from data import build_datasets
 from evaluation import evaluate
+from loading import build_loader, build_val_loader, to_device
 from log import Log
 from model import build_model, loss_sums
 from optimizer import build_optimizer, scale_gradients, set_learning_rate
 from settings import parse
-from sharding import ShardedBatches, build_loader, build_val_loader, to_device
+from sharding import ShardedBatches
 
 
+@faults.guarded
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
     runtime.prepare(config.processes)
-    stop = signals.StopRequest()
     # what takes long to load or to prepare keeps nobody waiting here
     train_set, val_set = build_datasets(config)
+    # from here on nobody waits forever
+    signals.watch(config)
 
     # NCCL between GPUs, gloo between CPUs
     accelerator = Accelerator(
@@ -44,6 +48,7 @@ def main(config: Config) -> None:
 
     # passes of each rank that make one optimizer step
     accumulate = config.accumulate(world_size)
+    stop = signals.StopRequest()  # a signal ends the run when the step is done
     # the run goes on where its newest checkpoint left it
     first_step, resumed, best_loss = checkpoint.newest(config)
 
@@ -78,7 +83,8 @@ def main(config: Config) -> None:
     for step in diagnose.profiled(range(first_step + 1, config.steps + 1), config, rank):
         # ---- 5. train: one optimizer step
         lr = set_learning_rate(optimizer, step, config)
-        totals = torch.zeros(4, dtype=torch.float64, device=device)  # sums, and requests to stop
+        # a row of each rank: sums of (loss, correct, targets), and whether it was asked to stop
+        totals = torch.zeros(world_size, 4, dtype=torch.float64, device=device)
         for micro_step in range(accumulate):
             batch = to_device(next(train_batches), device)
             accumulating = micro_step < accumulate - 1
@@ -91,14 +97,14 @@ def main(config: Config) -> None:
                 # adds to .grad
                 accelerator.backward(sums[0])
 
-            totals[:3] += sums.detach()
-        totals[3] = stop.received
+            totals[rank, :3] += sums.detach()
+        totals[rank, 3] = stop.received
 
         # sum over the ranks
         totals = accelerator.reduce(totals, "sum")
 
         # from the mean of the ranks' sums to the mean over all targets of the step
-        scale_gradients(net, world_size / totals[2])
+        scale_gradients(net, world_size / totals[:, 2].sum())
 
         # L2 norm of the gradient, before it is clipped
         grad_norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
@@ -121,7 +127,7 @@ def main(config: Config) -> None:
 
         # ---- 7. checkpoint: rank 0 writes, whole or not at all; the last ones and the best stay
         if step % config.checkpoint_every == 0 or log.improved or last:
-            checkpoint.save(step, net, optimizer, config, log.val_loss)
+            checkpoint.save(step, net, optimizer, config, log.val_loss, last)
         if last:
             break
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, TensorDataset
 from config import Config
 
 Batch = list[Tensor]
-SAMPLES, VAL_SAMPLES, LONGEST = 43, 17, 12  # numbers that no number of ranks divides
+SAMPLES, VAL_SAMPLES, LONGEST, BAD = 43, 17, 12, 7  # numbers that no number of ranks divides
 
 
 def this_rank() -> str:
@@ -42,11 +42,27 @@ def texts(samples: int, seed: int) -> TensorDataset:
 def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
     record(pid=os.getpid(), waiting=dist.is_initialized())
     if os.environ.get("PROBE_BLIND") == this_rank():
-        import checkpoint
+        import storage
 
         # a file system that shows this rank no checkpoints, or old ones
-        checkpoint.steps = lambda _: []  # type: ignore[assignment]
-    return texts(SAMPLES, 1), texts(VAL_SAMPLES, 2)
+        storage.steps = lambda _: []  # type: ignore[assignment]
+    return Faulty(texts(SAMPLES, 1)), texts(VAL_SAMPLES, 2)
+
+
+class Faulty(Dataset[Any]):
+    """A dataset in which one sample cannot be read, or which no other process can be given."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset, self.fault = dataset, os.environ.get("PROBE_DATA", "")
+        self.read = (lambda: None) if self.fault == "pickle" else None
+
+    def __len__(self) -> int:
+        return 0 if self.fault == "empty" else 1 if self.fault == "small" else SAMPLES
+
+    def __getitem__(self, sample: int) -> Any:
+        if self.fault == "bad" and sample == BAD:
+            raise OSError("the file ends too soon")
+        return self.dataset[sample]
 
 
 def augment(item: Any, seed: int, config: Config) -> Any:

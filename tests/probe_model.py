@@ -5,6 +5,8 @@ It stands for a user's own model.py.
 
 import os
 import signal
+import sys
+import time
 
 import torch
 import torch.distributed as dist
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 from config import Config
 
 FAULT = os.environ.get("PROBE_FAULT", "")
-FAULT_CALL = 18  # the call of loss_sums in which rank 1 shows it: amid step 5, of two ranks
+FAULT_CALL = 18  # the call of loss_sums in which it shows: amid step 5, of two ranks
+FAULT_RANK = int(os.environ.get("PROBE_RANK", 1))
 calls = 0
 
 
@@ -35,6 +38,18 @@ class Net(nn.Module):
         return scores
 
 
+def fail() -> None:
+    """What befalls one rank and not the others."""
+    if FAULT in ("SIGTERM", "SIGSTOP", "SIGKILL"):
+        os.kill(os.getpid(), getattr(signal, FAULT))
+    if FAULT == "raise":
+        raise ValueError("a value that nobody expected")
+    if FAULT == "leave":
+        sys.exit()
+    if FAULT == "hang":
+        time.sleep(10**6)
+
+
 def build_model(config: Config) -> nn.Module:
     return Net()
 
@@ -44,12 +59,12 @@ def loss_sums(model: nn.Module, batch: Batch) -> Tensor:
     global calls  # a probe counts
     calls += 1
     numbers, lengths, values, targets = batch
-    on_rank_1 = dist.get_rank() == 1 and calls == FAULT_CALL
-    if FAULT == "signal" and on_rank_1:
-        os.kill(os.getpid(), signal.SIGTERM)
-    if FAULT == "nan" and on_rank_1:
+    here = dist.get_rank() == FAULT_RANK and calls == FAULT_CALL
+    if here:
+        fail()
+    if FAULT == "nan" and here:
         values = values * float("nan")
-    if FAULT == "gradient" and on_rank_1:  # a finite loss: the root of zero has no slope
+    if FAULT == "gradient" and here:  # a finite loss: the root of zero has no slope
         values = values + (next(model.parameters()).sum() * 0).abs().sqrt()
     if FAULT == "bypass":  # the wrapper that averages the gradients
         model = getattr(model, "module", model)

@@ -1,6 +1,7 @@
 """A checkpoint is whole or it is not used."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 import checkpoint
+import history
 import storage
 from config import Config
 from model import build_model
@@ -33,7 +35,7 @@ def config(tmp_path: Path) -> Config:
     net = build_model(config)
     optimizer = build_optimizer(net, config)
     for step in (1, 2, 3):
-        checkpoint.save(step, net, optimizer, config, None)
+        checkpoint.save(step, net, optimizer, config, None, False)
     return config
 
 
@@ -47,7 +49,7 @@ def newest(config: Config) -> tuple[int, Path | None]:
 
 def save(config: Config, step: int, val_loss: float | None = None) -> None:
     net = build_model(config)
-    checkpoint.save(step, net, build_optimizer(net, config), config, val_loss)
+    checkpoint.save(step, net, build_optimizer(net, config), config, val_loss, False)
 
 
 def test_the_last_two_are_kept_and_the_newest_is_found(config: Config) -> None:
@@ -99,10 +101,16 @@ def test_other_folders_beside_them_are_left_alone(config: Config) -> None:
     assert copy.exists()
 
 
-def test_one_of_a_newer_format_is_not_read(config: Config) -> None:
+def test_one_of_a_newer_format_is_refused(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To go on from an older one would overwrite it."""
     path = folder(config, 3) / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    assert newest(config)[0] == 2
+    path.write_text(storage.manifest_text(json.loads(path.read_text()) | {"format": 2}))
+    with pytest.raises(SystemExit):
+        newest(config)
+    assert f"error: {folder(config, 3)} is of a newer format" in capsys.readouterr().err
+    assert history.best(config.run_dir) == folder(config, 2)
 
 
 def test_what_a_killed_writer_left_is_not_read_and_goes(config: Config) -> None:
@@ -128,7 +136,9 @@ def test_another_network_is_refused_in_two_lines(
     with pytest.raises(SystemExit) as caught:
         checkpoint.load(folder(config, 3), net, build_optimizer(net, config))
     assert caught.value.code == 2
-    assert "is of another network or optimizer\nhint: set --run_dir" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert re.search(r"is of another network, \d+ tensors: `\d.weight` \[.*\], here \[.*\]; ", err)
+    assert "\nhint: set --run_dir" in err
 
 
 def test_a_new_run_has_none(tmp_path: Path) -> None:
@@ -143,7 +153,7 @@ def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
     names = [path.name for path in sorted((config.run_dir / "checkpoints").iterdir())]
     assert names == [f"step-{step:09d}" for step in (5, 7, 8)]
     assert checkpoint.newest(config) == (8, folder(config, 8), 0.25)
-    assert checkpoint.best(config.run_dir) == folder(config, 5)
+    assert history.best(config.run_dir) == folder(config, 5)
     # what was best later than the checkpoint that a run goes on from will be found again
     (folder(config, 8) / "state.pt").unlink()
     (folder(config, 7) / "state.pt").unlink()
@@ -151,15 +161,15 @@ def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
     # and where the best is damaged, the newest without a loss is what is left
     (folder(config, 5) / "state.pt").unlink()
     with pytest.raises(SystemExit):
-        checkpoint.best(config.run_dir)
+        history.best(config.run_dir)
     save(config, 9)
-    assert checkpoint.best(config.run_dir) == folder(config, 9)
+    assert history.best(config.run_dir) == folder(config, 9)
 
 
 def test_as_many_are_kept_as_the_settings_say(config: Config) -> None:
     for step in range(4, 9):
         save(replace(config, keep=4), step)
-    assert [step for step, _ in checkpoint.steps(config.run_dir / "checkpoints")] == [5, 6, 7, 8]
+    assert [step for step, _ in storage.steps(config.run_dir / "checkpoints")] == [5, 6, 7, 8]
 
 
 def test_what_the_disk_refuses_ends_the_run_in_two_lines_and_loses_nothing(
@@ -176,3 +186,61 @@ def test_what_the_disk_refuses_ends_the_run_in_two_lines_and_loses_nothing(
     assert error.startswith("error: cannot save step 4 in ")
     assert "No space left on device\nhint: " in error
     assert newest(config) == (3, folder(config, 3))
+
+
+def test_settings_that_changed_are_told(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint.newest(replace(config, lr=0.5, devices=7))
+    out = capsys.readouterr().out
+    assert out == f"{config.run_dir} goes on with other settings: lr 0.008 -> 0.5\n"
+
+
+def test_what_is_written_beside_the_training_is_the_state_of_its_step(config: Config) -> None:
+    net = build_model(config)
+    optimizer = build_optimizer(net, config)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    beside = replace(config, async_save=True)
+    checkpoint.save(4, net, optimizer, beside, None, False)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    checkpoint.save(5, net, optimizer, beside, None, True)
+    saved = storage.read(folder(config, 4))["model"]
+    assert all(torch.equal(saved[name], tensor) for name, tensor in before.items())
+    assert newest(config) == (5, folder(config, 5))
+
+
+def test_a_disk_that_refuses_beside_the_training_ends_it_at_the_next_save(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = build_model(config)
+    optimizer = build_optimizer(net, config)
+
+    def refuse(*_: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(storage, "write", refuse)
+    beside = replace(config, async_save=True)
+    checkpoint.save(4, net, optimizer, beside, None, False)
+    with pytest.raises(SystemExit):
+        checkpoint.save(5, net, optimizer, beside, None, False)
+    assert "error: cannot save step 4 in " in capsys.readouterr().err
+    assert newest(config)[0] == 3
+
+
+def test_a_file_with_code_in_it_is_not_loaded(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "harmed",)  # type: ignore[return-value]
+
+    path = folder(config, 3) / "state.pt"
+    torch.save({"model": Harm()}, path)
+    manifest = storage.facts(folder(config, 3))
+    manifest["files"] = {"state.pt": storage.size_and_crc32(path)}
+    (folder(config, 3) / "manifest.json").write_text(storage.manifest_text(manifest))
+    net = build_model(config)
+    with pytest.raises(SystemExit):
+        checkpoint.load(newest(config)[1] or Path(), net, build_optimizer(net, config))
+    assert "holds more than tensors and numbers" in capsys.readouterr().err
+    assert not (tmp_path / "harmed").exists()

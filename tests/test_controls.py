@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_traps import FLAGS, make_probe
+from probe import FLAGS, make_probe
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from conftest import (
@@ -42,7 +42,7 @@ def right_and_wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     right = make_probe(parent / "right", "torchrun")
     wrong = make_probe(parent / "wrong", "torchrun")
     breaking(wrong / "train.py", "sums[0].backward()", "(sums[0] / sums[2]).backward()")
-    breaking(wrong / "train.py", "world_size / totals[2]", "torch.tensor(1 / accumulate)")
+    breaking(wrong / "train.py", "world_size / totals[:, 2].sum()", "torch.tensor(1 / accumulate)")
     text = (wrong / "train.py").read_text()
     training, validation = text.split("# ---- 6. validate")
     validation = validation.replace("            dist.all_reduce(totals)\n", "")
@@ -77,7 +77,7 @@ def test_validation_that_draws_random_numbers_of_training_would_be_seen(tmp_path
     for name in ("right", "wrong"):
         project = make(tmp_path / name, "torchrun", tracker="none")
         if name == "wrong":
-            breaking(project / "sharding.py", ", generator=torch.Generator())", ")")
+            breaking(project / "loading.py", ", generator=torch.Generator())", ")")
         ends = [
             train(
                 project,

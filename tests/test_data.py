@@ -11,7 +11,8 @@ from torch.utils.data import Sampler
 
 from config import Config
 from data import build_datasets
-from sharding import ShardedBatches, build_loader, build_val_loader, to_device
+from loading import build_loader, build_val_loader, to_device
+from sharding import ShardedBatches
 
 
 def global_batches(

@@ -12,7 +12,8 @@ from scaffold import __version__
 from scaffold.methods import METHODS
 
 PYTHON = sorted(path.relative_to(TEMPLATE) for path in TEMPLATE.rglob("*.py"))
-PLACES = ["config", "run_dir", "devices", "check", "profile"]  # say where and how, not what
+# they say where and how, not what
+PLACES = ["config", "run_dir", "devices", "check", "step_timeout", "async_save", "profile"]
 COMMON = [
     "steps", "global_batch_size", "micro_batch_size", "lr", "warmup_steps", "weight_decay", "clip",
     "precision", "compile",
@@ -64,11 +65,12 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
     # other tests may have run it meanwhile
     assert [name for name in names if "__pycache__" not in name and name[:5] != "runs/"] == [
         ".copier-answers.yml", ".github/workflows/ci.yml", ".gitignore", "README.md",
-        "checkpoint.py", "config.py", "data.py", "diagnose.py", "digits.csv.gz", "evaluation.py",
-        "log.py", "mapped.py", "model.py", "optimizer.py", "plot.py", "predict.py",
-        "pyproject.toml", "replicas.py", "runtime.py", "settings.py", "sharding.py", "shares.py",
+        "checkpoint.py", "config.py", "data.py", "diagnose.py", "digits.csv.gz", "errors.py",
+        "evaluation.py", "faults.py", "generators.py", "history.py", "loading.py", "log.py",
+        "mapped.py", "model.py", "optimizer.py", "plot.py", "predict.py", "pyproject.toml",
+        "replicas.py", "rundir.py", "runtime.py", "settings.py", "sharding.py", "shares.py",
         "signals.py", "storage.py", "tests/conftest.py", "tests/test_learning.py",
-        "tests/test_training.py", "tracker.py", "train.py",
+        "tests/test_training.py", "tracker.py", "train.py", "trained.py", "watchdog.py",
     ]  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from config import Config
 from data import build_datasets
+from loading import build_loader
 from mapped import ArrayFiles, TokenFile
-from sharding import ShardedBatches, build_loader, scramble, shuffled
+from sharding import ShardedBatches, scramble, shuffled
 
 SEEDS = 4000
 

@@ -26,6 +26,8 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(
         "config",
         "run_dir",
         "devices",
+        "step_timeout",
+        "async_save",
         "check",
         "profile",
     }

@@ -7,100 +7,24 @@ say what happens to each rank: batches of texts of different lengths, 43 of them
 
 import json
 import os
-import signal
 import sys
-import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
-from typing import Any
 
 import pytest
+from probe import BATCH, FLAGS, STEPS, STOPPED, Run, left_after, make_probe, numbers
 
 from conftest import (
     MODULES,
-    ROOT,
-    Result,
     environment,
     largest_difference,
-    launch,
     launch_line,
-    make,
     metrics,
     run,
     start,
     weights,
 )
 from scaffold.methods import METHODS
-
-STEPS, STOPPED, BATCH = 12, 5, 12
-FLAGS = [
-    *("--steps", STEPS, "--global_batch_size", BATCH, "--micro_batch_size", 2, "--lr", 1e-3),
-    *("--warmup_steps", 3, "--clip", 0.5, "--log_every", 1, "--validate_every", 4),
-]  # fmt: skip
-
-
-@dataclass
-class Run:
-    """A run of the probe: how it ended, what it wrote, and what each rank recorded."""
-
-    result: Result
-    run_dir: Path
-    records: list[dict[str, Any]]
-
-    def __init__(self, project: Path, run_dir: Path, *flags: object, **more: Any) -> None:
-        probe = run_dir.with_suffix(".probe")
-        probe.unlink(missing_ok=True)
-        flags = ("--run_dir", run_dir, *FLAGS, *flags)
-        self.run_dir, self.result = run_dir, launch(project, *flags, PROBE=str(probe), **more)
-        lines = probe.read_text().splitlines() if probe.exists() else []
-        self.records = [json.loads(line) for line in lines]
-
-    def calls(self, training: bool) -> dict[int, list[dict[str, Any]]]:
-        """What each rank recorded of its passes, in their order: {rank: records}."""
-        found: dict[int, list[dict[str, Any]]] = {}
-        for record in self.records:
-            if record.get("training") == training:
-                found.setdefault(record["rank"], []).append(record)
-        return found
-
-    def steps(self, validations: bool = False) -> list[list[dict[str, Any]]]:
-        """The passes of all ranks that belong to a step, or to a validation, in turn."""
-        calls = self.calls(training=not validations)
-        # the ranks share a step evenly; of a validation rank r has the samples r, r + W, ...
-        passes = {
-            rank: -(-len(range(rank, 17, len(calls))) // 2)
-            if validations
-            else BATCH // 2 // len(calls)
-            for rank in calls
-        }
-        count = len(calls[0]) // passes[0]
-        return [
-            [
-                call
-                for rank in sorted(calls)
-                for call in calls[rank][passes[rank] * i :][: passes[rank]]
-            ]
-            for i in range(count)
-        ]
-
-
-def batched(calls: list[Any], size: int) -> list[list[Any]]:
-    return [calls[begin : begin + size] for begin in range(0, len(calls), size)]
-
-
-def numbers(step: list[dict[str, Any]]) -> list[int]:
-    """The samples of a step, sorted."""
-    return sorted(number for call in step for number in call["numbers"])
-
-
-def make_probe(folder: Path, method: str) -> Path:
-    make(folder, method, tracker="none")
-    copyfile(ROOT / "tests/probe_data.py", folder / "data.py")
-    text = (ROOT / "tests/probe_model.py").read_text()
-    (folder / "model.py").write_text(text.replace("from probe_data ", "from data "))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +45,7 @@ def runs(
     """
     project, parent = probes[request.param], tmp_path_factory.mktemp("runs")
     alone = Run(project, parent / "alone", processes=1, OMP_NUM_THREADS="")
-    first = Run(project, parent / "parts", "--profile", "2:3", PROBE_FAULT="signal")
+    first = Run(project, parent / "parts", "--profile", "2:3", PROBE_FAULT="SIGTERM")
     second = Run(project, parent / "parts", processes=3, PROBE_BLIND="1")
     return alone, first, second
 
@@ -254,15 +178,17 @@ def test_check_names_the_parameters_that_get_no_gradient(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("method", "fault"), zip(METHODS, ["nan", "gradient"] * 2, strict=True))
+@pytest.mark.parametrize(
+    ("method", "fault"), list(zip(METHODS, ["nan", "gradient"] * 2, strict=True))
+)
 def test_a_loss_or_gradient_that_is_no_number_on_one_rank_ends_all_and_is_not_saved(
     probes: dict[str, Path], method: str, fault: str, tmp_path: Path
 ) -> None:
     """Row 22."""
     ended = Run(probes[method], tmp_path / "run", "--checkpoint_every", 1, PROBE_FAULT=fault)
     assert ended.result.status != 0
-    name = {"nan": "loss", "gradient": "gradient"}[fault]
-    assert f"error: the {name} of step {STOPPED} is nan\n" in ended.result.err
+    name = {"nan": "loss of step 5 on rank 1", "gradient": "gradient of step 5"}[fault]
+    assert f"error: the {name} is nan\n" in ended.result.err
     kept = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     assert kept == [f"step-{step:09d}" for step in (STOPPED - 2, STOPPED - 1)]
 
@@ -293,20 +219,7 @@ def test_a_killed_launcher_leaves_no_rank_behind(
     records = [json.loads(line) for line in probe.read_text().splitlines()[:40]]
     pids = {record["pid"] for record in records if "pid" in record} - {process.pid}
     assert len(pids) == (1 if method == "fabric" else 2)
-    end = time.monotonic() + 10
-    while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < end:
-        time.sleep(0.1)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert not left_after(pids, 10)
 
 
 def test_projects_that_start_at_once_do_not_meet(probes: dict[str, Path], tmp_path: Path) -> None:

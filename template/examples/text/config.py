@@ -16,6 +16,8 @@ class Config:
     run_dir: Path = Path("runs/default")  # metrics and checkpoints; a run found here goes on
     devices: int = 0  # processes on this machine; 0: as launched, else one per GPU, or two on a CPU
     check: bool = False  # make one step in a temporary run directory, say what it did, and leave
+    step_timeout: float = 100  # seconds that a step, a batch of validation or a save may take
+    async_save: bool = False  # write checkpoints beside the training; takes memory for a copy
     profile: str = ""  # FIRST:LAST, the steps that every rank writes a Chrome trace of; empty: none
     steps: int = 200  # optimizer steps
     global_batch_size: int = 64  # samples per optimizer step, over all ranks
@@ -63,5 +65,6 @@ RANGES = {
     **dict.fromkeys(("lr", "weight_decay"), (0, 10**6)),
     "clip": (1e-9, float("inf")),
     "dropout": (0, 0.99),
+    "step_timeout": (1, float("inf")),
     "keep": (2, 10**9),  # the older one is for the day the newest is damaged
 }

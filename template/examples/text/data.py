@@ -11,8 +11,8 @@ from torch import Tensor
 
 import storage
 from config import Config
+from errors import leave_if
 from mapped import TokenFile
-from settings import leave_if
 
 Batch = list[Tensor]
 CACHE = Path(__file__).with_name(".cache")  # may be deleted at any time between two runs

@@ -1,0 +1,72 @@
+"""The checkpoints that a run has: the newest, the best, and which of them go."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import storage
+from config import Config
+from errors import leave_if
+from settings import PLACES
+
+
+def newest(config: Config) -> tuple[int, Path | None, float | None]:
+    """(step, folder, lowest validation loss so far) of the newest checkpoint that is whole.
+
+    Says which ones it skips and why, and in which settings that run was another. The loss is None
+    where the format is newer than what is read here: to go on from an older one would overwrite it.
+    """
+    folders = storage.steps(config.run_dir / "checkpoints")
+    for step, folder in reversed(folders):
+        if problem := storage.damage(folder):
+            print(f"skipped checkpoint {folder}: {problem}", flush=True)
+        elif storage.is_newer(folder):
+            return step, folder, None
+        else:
+            for line in changes(storage.facts(folder)["settings"], config):
+                print(f"{config.run_dir} goes on with other settings: {line}", flush=True)
+            losses = [val_loss(path) for number, path in folders if number <= step]
+            return step, folder, min(losses)
+    return 0, None, float("inf")
+
+
+def changes(before: dict[str, str], config: Config) -> list[str]:
+    """The settings that differ from those of a checkpoint, as `name before -> now`."""
+    now = {name: str(value) for name, value in asdict(config).items() if name not in PLACES}
+    return [
+        f"{name} {before[name]} -> {value}"
+        for name, value in now.items()
+        if before.get(name, value) != value
+    ]
+
+
+def best(run_dir: Path) -> Path:
+    """The folder with the lowest validation loss that is whole; without validation, the newest.
+
+    Ends the program where there is none.
+    """
+    folders = [path for _, path in reversed(storage.steps(run_dir / "checkpoints"))]
+    for folder in sorted(folders, key=val_loss):
+        if problem := storage.damage(folder):
+            print(f"skipped checkpoint {folder}: {problem}", flush=True)
+        elif not storage.is_newer(folder):
+            return folder
+    leave_if([(f"{run_dir} has no checkpoint", "give --run_dir a run that has saved one")])
+    raise AssertionError("leave_if has ended the program")
+
+
+def val_loss(folder: Path) -> float:
+    """The validation loss of a checkpoint; infinite where it was not validated."""
+    loss: Any = storage.facts(folder).get("val_loss")
+    return loss if isinstance(loss, float) and loss == loss else float("inf")
+
+
+def prune(folder: Path, step: int, keep: int) -> None:
+    """Remove old checkpoints up to this step, but not the newest nor the best of them.
+
+    Of a later step there can be damaged ones only: they must not push out a good one.
+    """
+    found = [path for number, path in reversed(storage.steps(folder)) if number <= step]
+    # of equals min takes the newest: without any validation, none is kept for it
+    for old in set(found[keep:]) - {min(found, key=val_loss)}:
+        storage.remove(old)

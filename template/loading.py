@@ -1,0 +1,88 @@
+"""The loaders of a rank: batches of samples that are read, augmented and brought to the device."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from config import Config
+from data import augment
+from errors import leave_if
+from runtime import mix
+from sharding import Key
+from signals import end_with_parent, start_forkserver
+
+
+class Reader(Dataset[Any]):
+    """The training data as it is read: a sample of an epoch, augmented."""
+
+    def __init__(self, dataset: Any, config: Config) -> None:
+        self.dataset, self.config = dataset, config
+        self.read: list[int] = []  # by --check alone
+
+    def __getitem__(self, key: Key) -> Any:
+        epoch, sample = key
+        if self.config.check:
+            self.read.append(sample)
+        try:
+            return augment(self.dataset[sample], mix(self.config.seed, epoch, sample), self.config)
+        except Exception as error:
+            error.add_note(f"while reading sample {sample} of the training data")
+            raise
+
+
+class ValReader(Dataset[Any]):
+    """The validation data as it is read."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, sample: int) -> Any:
+        try:
+            return self.dataset[sample]
+        except Exception as error:
+            error.add_note(f"while reading sample {sample} of the validation data")
+            raise
+
+
+def build_loader(
+    dataset: Any, batches: Sampler[list[Key]], config: Config, stream: tuple[int, int]
+) -> DataLoader[Any]:
+    """The loader of the training data: batches of Tensor[batch_size, ...].
+
+    stream tells the workers' random numbers apart: (rank, first micro-batch).
+    """
+    if config.workers:
+        start_forkserver()
+    return DataLoader(
+        Reader(dataset, config),
+        batch_sampler=batches,
+        num_workers=config.workers,
+        # a worker forked from a process with CUDA and threads can hang
+        multiprocessing_context="forkserver" if config.workers else None,
+        worker_init_fn=end_with_parent,
+        persistent_workers=config.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        # its own: the loader would draw from the global one, and a resumed dropout would differ
+        generator=torch.Generator().manual_seed(mix(config.seed, *stream)),
+    )
+
+
+def build_val_loader(dataset: Any, batch_size: int, rank: int, world_size: int) -> DataLoader[Any]:
+    """Give this rank's part of the validation data: every sample on one rank, none twice."""
+    if len(dataset) == 0:
+        remedy = "return at least one sample from build_datasets in data.py"
+        leave_if([("the validation data is empty", remedy)])
+    mine = range(rank, len(dataset), world_size)
+    # a generator of its own here too: validating must not change what training draws next
+    return DataLoader(ValReader(dataset), batch_size, sampler=mine, generator=torch.Generator())
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch, or what a list or a dict holds, on the device; copied while that computes."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: to_device(part, device) for name, part in batch.items()}
+    return [to_device(part, device) for part in batch] if isinstance(batch, list) else batch

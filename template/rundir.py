@@ -1,0 +1,76 @@
+"""What a run directory says about its run: that it is in use, and how it ended.
+
+runs/default/run_state.json    running, finished, preempted, or failed and why
+runs/default/.lock             held by rank 0 as long as it lives, however it dies
+"""
+
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from errors import leave_if
+
+STATE = "run_state.json"
+held: list[IO[str]] = []  # the lock of this process, which the system takes back when it ends
+
+
+def take(run_dir: Path) -> None:
+    """Keep other runs out of the directory; ends the program where one is at work in it.
+
+    Says so where the run before did not come to an end of its own.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    before = state(run_dir)
+    process = f"process {before.get('pid', '?')} on {before.get('host', '?')}"
+    try:
+        lock(run_dir / ".lock")
+    except BlockingIOError:
+        remedy = "set another --run_dir, or stop that run first"
+        leave_if([(f"a run is at work in `{run_dir}`: {process}", remedy)])
+    if before.get("state") == "running":
+        print(f"the run before, {process}, ended without a word: it was killed", flush=True)
+    tell(run_dir, "running", pid=os.getpid(), host=socket.gethostname())
+
+
+def lock(path: Path) -> None:
+    """Lock a file until this process ends. Raises BlockingIOError where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise
+    except OSError as error:  # a network file system without locks
+        print(f"{path} cannot be locked ({error}): start one run at a time", flush=True)
+    held.append(file)
+
+
+def tell(run_dir: Path, state: str, **facts: Any) -> None:
+    """Write the state of the run, whole or not at all."""
+    beside = run_dir / f".{STATE}.{os.getpid()}"
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    beside.write_text(json.dumps({"state": state, "since": now, **facts}, indent=1) + "\n")
+    beside.replace(run_dir / STATE)
+
+
+def tell_failure(run_dir: Path, why: str) -> None:
+    """The same for a run that fails, perhaps because nothing can be written any more."""
+    with suppress(OSError):
+        tell(run_dir, "failed", why=why)
+
+
+def state(run_dir: Path) -> dict[str, Any]:
+    """What run_state.json says; empty where there is none."""
+    try:
+        found = json.loads((run_dir / STATE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

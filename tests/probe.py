@@ -1,0 +1,131 @@
+"""Runs of a project whose data and network are probes (probe_data.py, probe_model.py)."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+from conftest import ROOT, Result, launch, make
+
+STEPS, STOPPED, BATCH = 12, 5, 12
+FLAGS = [
+    *("--steps", STEPS, "--global_batch_size", BATCH, "--micro_batch_size", 2, "--lr", 1e-3),
+    *("--warmup_steps", 3, "--clip", 0.5, "--log_every", 1, "--validate_every", 4),
+]  # fmt: skip
+
+
+@dataclass
+class Run:
+    """A run of the probe: how it ended, what it wrote, and what each rank recorded."""
+
+    result: Result
+    run_dir: Path
+    records: list[dict[str, Any]]
+
+    def __init__(self, project: Path, run_dir: Path, *flags: object, **more: Any) -> None:
+        probe = run_dir.with_suffix(".probe")
+        probe.unlink(missing_ok=True)
+        flags = ("--run_dir", run_dir, *FLAGS, *flags)
+        self.run_dir, self.result = run_dir, launch(project, *flags, PROBE=str(probe), **more)
+        lines = probe.read_text().splitlines() if probe.exists() else []
+        self.records = [json.loads(line) for line in lines]
+
+    def calls(self, training: bool) -> dict[int, list[dict[str, Any]]]:
+        """What each rank recorded of its passes, in their order: {rank: records}."""
+        found: dict[int, list[dict[str, Any]]] = {}
+        for record in self.records:
+            if record.get("training") == training:
+                found.setdefault(record["rank"], []).append(record)
+        return found
+
+    def steps(self, validations: bool = False) -> list[list[dict[str, Any]]]:
+        """The passes of all ranks that belong to a step, or to a validation, in turn."""
+        calls = self.calls(training=not validations)
+        # the ranks share a step evenly; of a validation rank r has the samples r, r + W, ...
+        passes = {
+            rank: -(-len(range(rank, 17, len(calls))) // 2)
+            if validations
+            else BATCH // 2 // len(calls)
+            for rank in calls
+        }
+        count = len(calls[0]) // passes[0]
+        return [
+            [
+                call
+                for rank in sorted(calls)
+                for call in calls[rank][passes[rank] * i :][: passes[rank]]
+            ]
+            for i in range(count)
+        ]
+
+
+def batched(calls: list[Any], size: int) -> list[list[Any]]:
+    return [calls[begin : begin + size] for begin in range(0, len(calls), size)]
+
+
+def numbers(step: list[dict[str, Any]]) -> list[int]:
+    """The samples of a step, sorted."""
+    return sorted(number for call in step for number in call["numbers"])
+
+
+def make_probe(folder: Path, method: str) -> Path:
+    make(folder, method, tracker="none")
+    copyfile(ROOT / "tests/probe_data.py", folder / "data.py")
+    text = (ROOT / "tests/probe_model.py").read_text()
+    (folder / "model.py").write_text(text.replace("from probe_data ", "from data "))
+    return folder
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that a process has started, and theirs."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return set()
+    return set(map(int, children)).union(*(descendants(int(child)) for child in children))
+
+
+def marked(mark: str) -> set[int]:
+    """The running processes whose environment had this text in it when they were started.
+
+    So a process is found that has lost its parent. Those of other users do not show theirs.
+    """
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in path.read_bytes():
+                found.add(int(path.parent.name))
+    return found
+
+
+def left_after(pids: set[int], seconds: float) -> set[int]:
+    """Which of the processes still run after so many seconds; they are killed then."""
+    wait_until(lambda: not any(map(alive, pids)), seconds)
+    left = {pid for pid in pids if alive(pid)}
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    return left
+
+
+def wait_until(done: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
+    """Whether it came true within so many seconds; it is looked at every so many."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            return False
+        time.sleep(every)
+    return True

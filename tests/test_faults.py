@@ -1,0 +1,218 @@
+"""A run that fails ends: soon, on all ranks, with the first cause as its last word.
+
+SOAK=1 (make soak) repeats each with every method; `make test` takes the methods in turn.
+"""
+
+import json
+import os
+import subprocess
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from probe import FLAGS, Run, descendants, left_after, make_probe, wait_until
+
+from conftest import environment, launch, launch_line, metrics, start
+from scaffold.methods import METHODS
+
+SOAK = "SOAK" in os.environ
+FAULTS = ("raise", "leave", "SIGKILL")
+HANGS = ("hang", "SIGSTOP")
+TIMEOUT = 4  # seconds that a step may take
+# what torch's launchers need to kill a process that does not hear them
+GRACE = 35
+
+
+def in_turn(*values: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Every combination, or enough of them to have each value once with some method."""
+    if SOAK:
+        return list(product(METHODS, *values))
+    rows = list(product(*values))
+    length = max(len(METHODS), len(rows))
+    return [(list(METHODS)[i % 4], *rows[i % len(rows)]) for i in range(length)]
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    parent = tmp_path_factory.mktemp("probes")
+    return {method: make_probe(parent / method, method) for method in METHODS}
+
+
+def state(run_dir: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run_dir / "run_state.json").read_text())
+    return found
+
+
+def tracebacks(text: str) -> int:
+    """How many there are, beside the one that torchrun ends with."""
+    return text.count("Traceback") - text.count("ChildFailedError: ")
+
+
+def last_error(text: str) -> str:
+    """The last line about an error: launchers say after it how the ranks have ended."""
+    return [line for line in text.splitlines() if line.startswith("error: ")][-1]
+
+
+@pytest.mark.parametrize(("method", "fault"), list(product(METHODS, FAULTS)))
+def test_a_rank_that_fails_ends_all_with_the_first_cause(
+    probes: dict[str, Path], method: str, fault: str, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    begin = time.monotonic()
+    ended = Run(probes[method], run_dir, "--checkpoint_every", 2, PROBE_FAULT=fault)
+    seconds = time.monotonic() - begin
+    assert ended.result.status != 0
+    assert seconds < 25  # 10 after the fault; processes start slowly
+    err = ended.result.err
+    if fault == "SIGKILL":
+        assert "lost another rank" in err or "SIGKILL" in err or "code -9" in err, err
+    else:
+        why = {"raise": "ValueError: a value that nobody expected", "leave": "it left in the midst"}
+        assert f"error: rank 1 failed: {why[fault]}" in last_error(err).replace(
+            "RuntimeError: ", ""
+        ), err
+        assert tracebacks(err) == 1, err  # that of the first cause alone
+        told = state(run_dir)
+        assert told["state"] == "failed"
+        assert why[fault] in told["why"]
+    pids = {record["pid"] for record in ended.records if "pid" in record}
+    assert len(pids) == 2
+    assert not left_after(pids, 10)
+    kept = sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+    assert kept == ["step-000000002", "step-000000004"]
+
+
+@pytest.mark.parametrize(("method", "fault"), in_turn(HANGS))
+def test_a_rank_that_hangs_is_named_with_the_stacks_of_all(
+    probes: dict[str, Path], method: str, fault: str, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    begin = time.monotonic()
+    rank = "0" if (method, fault) == ("fabric", "SIGSTOP") else "1"  # where it is the launcher
+    flags = ("--checkpoint_every", 2, "--step_timeout", TIMEOUT)
+    ended = Run(probes[method], run_dir, *flags, PROBE_FAULT=fault, PROBE_RANK=rank)
+    assert ended.result.status != 0
+    assert time.monotonic() - begin < TIMEOUT + GRACE + 15  # processes start slowly
+    err = ended.result.err
+    assert f"no progress for {TIMEOUT} s: " in last_error(err), err
+    if fault == "hang":
+        assert "rank 1 is stuck in model.py:" in last_error(err)
+        assert "rank 0 waits for torch in train.py:" in last_error(err)
+        assert "(fail)" in (run_dir / "stacks/rank-1.txt").read_text()
+    else:
+        assert f"rank {rank} gives no sign" in last_error(err)
+    assert "most recent call first" in err
+    assert state(run_dir)["why"] in last_error(err)
+    pids = {record["pid"] for record in ended.records if "pid" in record}
+    assert not left_after(pids, 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_keeps_its_directory_to_itself_and_tells_its_state(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    project, run_dir = probes[method], tmp_path / "run"
+    flags = [*FLAGS, "--steps", 10**6, "--run_dir", run_dir]
+    first = start(launch_line(project, *flags), project, environment())
+    try:
+        assert first.stdout is not None
+        assert any(line.startswith("step 3 ") for line in first.stdout)
+        assert state(run_dir)["state"] == "running"
+        begin = time.monotonic()
+        second = launch(project, *flags)
+        assert second.status != 0
+        assert f"error: a run is at work in `{run_dir}`: process {state(run_dir)['pid']} on" in (
+            second.err
+        )
+        assert time.monotonic() - begin < 20
+        assert first.poll() is None
+        first.terminate()
+        first.communicate(timeout=30)
+    finally:
+        first.kill()
+    told = state(run_dir)
+    assert told["state"] == "preempted"
+    assert told["step"] == metrics(run_dir)[-1]["step"]
+    done = launch(project, *flags, "--steps", told["step"])
+    assert done.status == 0, done.err
+    assert state(run_dir)["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "flags", "message"),
+    [
+        ("spawn", "empty", [], "error: the training data is empty"),
+        ("torchrun", "bad", [], "while reading sample 7 of the training data"),
+        ("fabric", "bad", ["--workers", 1], "while reading sample 7 of the training data"),
+        ("accelerate", "pickle", ["--workers", 1], "hint: with --workers, data.py must keep"),
+    ],
+)
+def test_data_that_cannot_be_used_is_explained(
+    probes: dict[str, Path],
+    method: str,
+    fault: str,
+    flags: list[object],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    ended = Run(probes[method], tmp_path / "run", *flags, PROBE_DATA=fault)
+    assert ended.result.status != 0
+    assert message in ended.result.err
+
+
+def test_fewer_samples_than_ranks_come_as_often_as_needed(
+    probes: dict[str, Path], tmp_path: Path
+) -> None:
+    ended = Run(probes["torchrun"], tmp_path / "run", "--steps", 2, PROBE_DATA="small")
+    assert ended.result.status == 0, ended.result.err
+    read = [call["numbers"] for calls in ended.calls(training=True).values() for call in calls]
+    assert read == [[0, 0]] * 12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loaders_of_a_killed_rank_end_with_it(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    project = probes[method]
+    flags = [*FLAGS, "--steps", 10**6, "--run_dir", tmp_path / "run", "--workers", 1]
+    command = launch_line(project, *flags)
+    process = start(command, project, environment(PROBE=str(tmp_path / "probe")))
+    try:
+        assert process.stdout is not None
+        assert any(line.startswith("step 3 ") for line in process.stdout)
+        started = descendants(process.pid) | {process.pid}
+        assert len(started) >= 2 + 2 * 3  # rank, forkserver, its tracker or worker
+        records = [json.loads(line) for line in (tmp_path / "probe").read_text().splitlines()]
+        rank_1 = next(line["pid"] for line in records if line["rank"] == 1 and "pid" in line)
+        os.kill(rank_1, 9)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode != 0
+    assert not left_after(started, 10)
+
+
+def test_a_disk_that_is_full_ends_the_run_in_one_line(
+    probes: dict[str, Path], tmp_path: Path
+) -> None:
+    """A file system of 200 kB: the checkpoints of some steps fit, the metrics of many do not."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can make a small file system")
+    try:
+        for number, method in enumerate(METHODS):
+            run_dir = disk / "run"
+            beside = ["--async_save"] if number % 2 else []
+            flags = ["--steps", 10**6, "--keep", 10**6, "--checkpoint_every", 1]
+            ended = Run(probes[method], run_dir, *flags, *beside)
+            assert ended.result.status != 0
+            assert "No space left on device" in last_error(ended.result.err), ended.result.err
+            assert tracebacks(ended.result.err) == 0
+            assert list((run_dir / "checkpoints").glob("step-*/state.pt"))
+            subprocess.run(["rm", "-rf", str(run_dir)], check=True)
+    finally:
+        wait_until(lambda: subprocess.run(["umount", str(disk)], check=False).returncode == 0, 10)
