@@ -26,7 +26,7 @@ class Log:
 
     def __init__(self, config: Config, rank: int, first_step: int, best_loss: float) -> None:
         self.config, self.rank, self.best_loss = config, rank, best_loss
-        self.step = first_step
+        self.step = self.first_step = first_step
         self.val_loss: float | None = None  # of this step, where it was validated
         self.improved = False  # whether this step has the lowest validation loss of the run
         if rank != 0:
@@ -53,6 +53,8 @@ class Log:
         """One line about every `log_every`th step, with the speed since the line before."""
         self.step, self.val_loss, self.improved = step, None, False
         if step % self.config.log_every:
+            if step == self.first_step + 1:  # in which workers start, and kernels are compiled
+                self.mark = step, time.perf_counter()
             return
         memory = totals.new_tensor(peak_memory(totals.device))
         dist.all_reduce(memory, dist.ReduceOp.MAX)
