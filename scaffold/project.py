@@ -20,6 +20,7 @@ from scaffold.template import template_folder
 from scaffold.verify import verify
 
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
+LITTLE = 2**20  # bytes; a first commit needs half of it
 
 
 def new(path: Path, answers: dict[str, str], git: bool) -> list[str]:
@@ -99,7 +100,7 @@ def render(answers: dict[str, str], room: Path) -> Path:
                 unsafe=False,
             )
     except ProcessExecutionError as error:  # copier asks git whether the template is a bundle
-        raise git_failed(error.stderr) from error
+        raise git_failed(room, error.stderr) from error
     end_if_signalled()
     verify(folder)
     return folder
@@ -143,11 +144,15 @@ def first_commit(folder: Path, message: str) -> None:
     ):
         done = git(folder, *arguments)
         if done.returncode != 0:
-            raise git_failed(done.stderr)
+            raise git_failed(folder, done.stderr)
 
 
-def git_failed(said: str) -> ScaffoldError:
-    """The error of a git that said this and ended."""
+def git_failed(folder: Path, said: str) -> Exception:
+    """The error of a git that said this in a folder and ended."""
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < LITTLE or (disk.f_files and not disk.f_favail):
+        # not all that git says then tells of the disk
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     reason = (said.strip().splitlines() or ["no reason given"])[-1]
     remedy = "nothing was changed; mend it, or add --no-git and commit yourself"
     return ScaffoldError(f"git failed: {printable(reason)}", remedy, FAILURE)

@@ -6,7 +6,6 @@ SOAK=1 (make soak) tries more moments.
 import fcntl
 import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -304,8 +303,7 @@ def test_a_disk_that_is_full_at_any_moment_is_named_and_left_empty(
         assert result.out == "a\n"
         assert contents(tmp_path / "copy/a") == expected["fabric"]
         return
-    assert is_refused(result, FAILURE)
-    assert re.match("error: (no space is left in `|git failed: .*No space left)", result.err)
+    assert is_refused(result, FAILURE, "no space is left in `")
 
 
 def test_the_disk_of_temporary_files_may_be_full(tmp_path: Path) -> None:
