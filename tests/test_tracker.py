@@ -34,7 +34,10 @@ NAMES = {
     **{f"val_{name}": f"val/{name}" for name in ("loss", "accuracy", "samples")},
 }
 # what a tracker's own search of the environment could find
-SECRETS = {"SLURM_JWT": "hunter2", "SLURM_JOB_ID": "1", "WANDB_API_KEY": "hunter2" * 6}
+SECRETS = {
+    **{"SLURM_JWT": "hunter2", "SLURM_JOB_ID": "1", "WANDB_API_KEY": "hunter2" * 6},
+    **{"MY_API_TOKEN": "hunter2", "AWS_SECRET_ACCESS_KEY": "hunter2"},
+}
 OWN = {"WANDB_MODE": "offline", "MLFLOW_TRACKING_URI": "", "MLFLOW_EXPERIMENT_NAME": ""}
 Curves = dict[str, dict[int, float]]  # name -> step -> value
 Trained = Callable[[str], Path]  # tracker -> run directory
