@@ -27,6 +27,14 @@ SOAK = "SOAK" in os.environ
 MOMENTS, RACES = (200, 50) if SOAK else (12, 5)
 SIZES = range(4, 1000, 20) if SOAK else (4, 300, 500, 650)  # KiB of a disk; 700 are enough
 NEW = [str(BIN / "scaffold"), "new", "--project-name", "digits"]
+# the command line with a template that lies in ../installed, as one of a wheel
+INSTALLED = """
+from pathlib import Path
+from scaffold import template
+from scaffold.cli import main
+template.INSTALLED = Path("../installed").resolve()
+main()
+"""
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
@@ -52,7 +60,9 @@ def is_refused(result: Result, status: int, fact: str = "") -> bool:
     return True
 
 
-def begin(folder: Path, *words: str, ignored: tuple[int, ...] = ()) -> subprocess.Popen[str]:
+def begin(
+    folder: Path, *words: str, ignored: tuple[int, ...] = (), program: str | None = None
+) -> subprocess.Popen[str]:
     """Start `scaffold new` where signals mean what they mean at a terminal."""
 
     def at_a_terminal() -> None:
@@ -60,8 +70,9 @@ def begin(folder: Path, *words: str, ignored: tuple[int, ...] = ()) -> subproces
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", program, *NEW[1:]] if program else NEW
     return subprocess.Popen(
-        [*NEW, *words], cwd=folder, env=environment(), preexec_fn=at_a_terminal, **streams
+        [*command, *words], cwd=folder, env=environment(), preexec_fn=at_a_terminal, **streams
     )
 
 
@@ -70,11 +81,11 @@ def end(process: subprocess.Popen[str]) -> Result:
     return Result(process.returncode, out, err)
 
 
-def room_of(process: subprocess.Popen[str], folder: Path) -> Path:
-    """The folder in which a `scaffold new` makes its project, once it renders."""
+def room_of(process: subprocess.Popen[str], folder: Path, begun: str = "project") -> Path:
+    """The folder in which a `scaffold new` makes its project, once it has begun this there."""
     while process.poll() is None:
         for room in folder.glob(f"{staging.PREFIX}*"):
-            if (room / "project").exists():
+            if (room / begun).exists():
                 return room
         time.sleep(0.001)
     raise AssertionError(end(process))
@@ -151,6 +162,14 @@ def test_a_signal_in_the_midst_of_rendering(number: signal.Signals, tmp_path: Pa
         assert listing(tmp_path) == []
 
 
+def test_a_signal_while_git_commits_ends_it_before_the_rename(tmp_path: Path) -> None:
+    process = begin(tmp_path, "--method", "torchrun", "digits")
+    room_of(process, tmp_path, "project/.git")
+    process.send_signal(signal.SIGTERM)
+    assert is_refused(end(process), 143, "ended by SIGTERM")
+    assert listing(tmp_path) == []
+
+
 def test_signals_that_come_together_or_again_are_one(tmp_path: Path) -> None:
     process = begin(tmp_path, "--method", "torchrun", "digits")
     room_of(process, tmp_path)
@@ -225,6 +244,8 @@ def test_a_sweep_takes_what_is_surely_ours_and_nothing_else(tmp_path: Path) -> N
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / staging.LOCK).write_text("mine")
+    (elsewhere / "project").mkdir()
+    (elsewhere / "project/a").write_text("mine")
     (tmp_path / f"{staging.PREFIX}{'6' * 16}").symlink_to(elsewhere)
     (lookalike("7" * 16, "project/a") / staging.LOCK).symlink_to(elsewhere / staging.LOCK)
     held = lookalike("8" * 16, staging.LOCK, "project/a")
@@ -403,15 +424,24 @@ def test_a_folder_that_was_removed_is_no_place(tmp_path: Path) -> None:
     assert listing(tmp_path) == []
 
 
-def test_a_parent_that_is_removed_meanwhile_stays_removed(tmp_path: Path) -> None:
-    (tmp_path / "parent").mkdir()
-    process = begin(tmp_path, "--method", "torchrun", "parent/digits")
-    room_of(process, tmp_path / "parent")
-    process.send_signal(signal.SIGSTOP)
-    shutil.rmtree(tmp_path / "parent")
-    process.send_signal(signal.SIGCONT)
-    assert is_refused(end(process), PRECONDITION, f"`{tmp_path}/parent` was removed meanwhile")
-    assert listing(tmp_path) == []
+@pytest.mark.parametrize("program", [None, INSTALLED])
+def test_a_parent_that_is_removed_meanwhile_stays_removed(
+    program: str | None, tmp_path: Path
+) -> None:
+    """From an installed template copier would go on, and make the folders that it misses."""
+    shutil.copytree(ROOT / "template", tmp_path / "installed/template")
+    shutil.copy(ROOT / "copier.yml", tmp_path / "installed")
+    parent = tmp_path / "work/parent"
+    for moment in range(4 if program else 1):
+        parent.mkdir(parents=True)
+        process = begin(parent.parent, "--no-git", "--method", "spawn", "parent/a", program=program)
+        room_of(process, parent)
+        time.sleep(moment / 50)
+        process.send_signal(signal.SIGSTOP)
+        shutil.rmtree(parent)
+        process.send_signal(signal.SIGCONT)
+        assert is_refused(end(process), PRECONDITION, f"`{parent}` was removed meanwhile")
+        assert listing(parent.parent) == []
 
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
