@@ -11,6 +11,7 @@ from pathlib import Path
 
 import new
 import sampler
+import saving
 import startup
 import step
 from measure import Comparison
@@ -24,7 +25,7 @@ LIBRARIES = ("torch", "lightning", "accelerate", "copier", "cookiecutter", "clic
 def main() -> None:
     """Measure everything; the README changes only when all went well."""
     described = conditions()  # with the load before ours
-    parts = (startup, new, sampler, step)
+    parts = (startup, new, sampler, saving, step)
     results = table([comparison for part in parts for comparison in part.comparisons()])
     print(f"{results}\n\n{described}")
     before, rest = README.read_text().split(BEGIN)
