@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from copier import Settings, run_copy
-from plumbum import ProcessExecutionError
+from plumbum import ProcessExecutionError, local
 
 from scaffold import __version__
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
@@ -89,7 +89,7 @@ def render(answers: dict[str, str], room: Path) -> Path:
     template, folder = template_folder(room), room / "project"
     end_if_signalled()
     try:
-        with temporary_files_in(room):
+        with copier_in(room):
             run_copy(
                 str(template),
                 folder,
@@ -107,11 +107,15 @@ def render(answers: dict[str, str], room: Path) -> Path:
 
 
 @contextmanager
-def temporary_files_in(room: Path) -> Iterator[None]:
-    """Let copier, which asks git in a temporary folder, do so where there is space and a sweep."""
+def copier_in(room: Path) -> Iterator[None]:
+    """Let copier begin its repository, in which it asks git, in the room and nowhere else."""
     before, tempfile.tempdir = tempfile.tempdir, str(room)
     try:
-        yield
+        with local.env():
+            for name, _ in list(local.env):
+                if name.startswith("GIT_"):
+                    del local.env[name]
+            yield
     finally:
         tempfile.tempdir = before
 

@@ -383,6 +383,15 @@ def test_without_a_home_or_git_and_in_the_c_locale_it_works(tmp_path: Path) -> N
     assert listing(tmp_path / "dépôt") == ["b", "é"]
 
 
+def test_a_repository_that_the_caller_works_in_is_left_alone(tmp_path: Path) -> None:
+    """As in a hook, where GIT_DIR and others are set; copier begins a repository to ask git."""
+    outside = {"GIT_DIR": str(tmp_path / "dir"), "GIT_WORK_TREE": str(tmp_path)}
+    words = ["new", "--method", "fabric", "digits"]
+    assert scaffold(*words, folder=tmp_path, **outside).status == 0
+    assert listing(tmp_path) == ["digits"]
+    assert (tmp_path / "digits/.git/refs/heads/main").exists()
+
+
 @pytest.mark.parametrize(
     ("path", "status", "fact"),
     [
