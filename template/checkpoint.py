@@ -95,16 +95,13 @@ def newest(config: Config) -> tuple[int, Path | None, float]:
     """(step, folder, lowest validation loss so far) of the newest checkpoint that is whole.
 
     (0, None, inf) when the run is new. Every rank must call it: rank 0 looks and tells, for file
-    systems may show the ranks different folders. Ends the program where the format is unknown.
+    systems may show the ranks different folders.
     """
     found: list[Any] = [(0, None, float("inf"))]
     if dist.get_rank() == 0:
         found = [history.newest(config)]
     dist.broadcast_object_list(found, src=0)
     step, folder, best_loss = found[0]
-    if best_loss is None:
-        fact = f"{folder} is of a newer format than this project reads"
-        leave_if([(fact, "go on with the project that wrote it, or set --run_dir runs/new")])
     return step, folder, best_loss
 
 

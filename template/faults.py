@@ -1,6 +1,5 @@
 """How a run fails: soon, on all ranks, and with the first cause as its last word."""
 
-import errno
 import faulthandler
 import multiprocessing
 import os
@@ -11,29 +10,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
-from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 import torch.distributed as dist
 
 import checkpoint
 import rundir
+import watchdog
+from causes import hint, is_disk, is_loss, summary
 from config import Config
-from errors import is_first, this_rank
+from errors import Refusal, is_first, this_rank
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
-HINTS = {
-    "pickle": "with --workers, data.py must keep what it builds at the top level of a module; or "
-    "set --workers 0",
-    "out of memory": "lower --micro_batch_size: the result stays the same",
-    "exited unexpectedly": "a worker of the loader died, perhaps of too little memory; "
-    "set --workers 0 to see",
-}
 Main = Callable[[Config], None]  # the training of one rank
-GO_ON = "mend the cause and start again: the run goes on from its last checkpoint"
 
 
 def guarded(main: Main) -> Main:
@@ -41,19 +30,23 @@ def guarded(main: Main) -> Main:
 
     @wraps(main)
     def run(config: Config) -> None:
-        if is_first():
-            rundir.take(config.run_dir)
+        try:
+            if is_first():
+                rundir.take(config.run_dir)
+            watchdog.start(config)
+        except OSError as error:  # as when the disk is still full
+            fail(error, config)
         try:
             main(config)
         except KeyboardInterrupt:  # before the first step: nothing is lost
-            leave(130)
-        except SystemExit as error:
-            if not error.code:
-                left = RuntimeError("it left in the midst of the run")
-                fail(left.with_traceback(error.__traceback__), config)
             if is_first():
-                rundir.tell_failure(config.run_dir, getattr(error, "fact", "left"))
-            leave(error.code if isinstance(error.code, int) else 1)
+                rundir.tell(config.run_dir, "preempted", step=0)
+            leave(130)
+        except Refusal as error:
+            refuse(error, config)
+        except SystemExit as error:
+            left = RuntimeError(f"it left in the midst of the run ({error.code or 0})")
+            fail(left.with_traceback(error.__traceback__), config)
         except Exception as error:
             fail(error, config)
 
@@ -64,11 +57,10 @@ def fail(error: Exception, config: Config) -> NoReturn:
     """End this rank. The first that failed speaks, and speaks last; all others wait for it."""
     mine = f"rank {this_rank()} failed: {type(error).__name__}: {summary(error)}"
     lost = is_loss(error)
-    why = first_cause(mine, wait=lost)
+    why = first_cause(mine, config, wait=lost)
     if why == mine:
         time.sleep(1)
-        # of a full disk there is no more to know
-        if not (lost or is_disk(error)):
+        if not is_disk(error):
             traceback.print_exception(error)
         print(f"error: {why}\nhint: {hint(error)}", file=sys.stderr)
     else:
@@ -77,6 +69,17 @@ def fail(error: Exception, config: Config) -> NoReturn:
         time.sleep(3)  # a launcher ends all when one leaves
     rundir.tell_failure(config.run_dir, why)
     leave(1)
+
+
+def refuse(error: Refusal, config: Config) -> NoReturn:
+    """End this rank. Rank 0 has said why, unless others alone refuse: then one of them does."""
+    mine = error.fact if is_first() else f"rank {this_rank()}: {error.fact}"
+    why = first_cause(mine, config, wait=False)
+    if why == mine and not is_first():
+        print(f"error: {mine}\nhint: {error.remedy}", file=sys.stderr, flush=True)
+    rundir.tell_failure(config.run_dir, why)
+    time.sleep(1)  # the store may be in this process: let the others ask it
+    leave(error.status)
 
 
 def leave(status: int) -> NoReturn:
@@ -91,11 +94,13 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def first_cause(mine: str, wait: bool) -> str:
+def first_cause(mine: str, config: Config, wait: bool) -> str:
     """What the first rank to fail told the store of this run; `mine`, where nobody else has.
 
     wait: whether this failure is only what the failure of another rank looks like from here.
     """
+    if wait and (told := rundir.failure(config.run_dir)):
+        return told  # by a rank that waited for too long: it tells the run directory alone
     if os.environ.get("MASTER_PORT", "0") == "0":
         return mine  # the only rank
     key = f"first-cause-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
@@ -108,33 +113,3 @@ def first_cause(mine: str, wait: bool) -> str:
         return store.compare_set(key, "", mine).decode()
     except (RuntimeError, OSError):  # the rank that held the store is gone
         return mine
-
-
-def is_loss(error: Exception) -> bool:
-    """Whether the error says no more than that another rank is gone."""
-    known = isinstance(error, RuntimeError) and any(word in str(error) for word in LOST)
-    return known or isinstance(error, dist.DistError)
-
-
-def is_disk(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in DISK
-
-
-def summary(error: Exception) -> str:
-    """The error on one line, with where it arose as far as somebody noted that.
-
-    A worker of the loader sends its traceback as text, of which the unindented end is the error.
-    """
-    lines = str(error).strip().splitlines() or ["no reason given"]
-    said = list(takewhile(lambda line: line[:1].strip(), reversed(lines)))[::-1]
-    return ", ".join([*said, *getattr(error, "__notes__", ())])
-
-
-def hint(error: Exception) -> str:
-    """What the reader can do."""
-    if is_loss(error):
-        return "see what the launcher says about the rank that is gone; was the memory full?"
-    if isinstance(error, torch.OutOfMemoryError):
-        return HINTS["out of memory"]
-    text = f"{type(error).__name__} {error}"
-    return next((remedy for word, remedy in HINTS.items() if word in text.lower()), GO_ON)

@@ -1,5 +1,6 @@
 """The checkpoints that a run has: the newest, the best, and which of them go."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,27 @@ from errors import leave_if
 from settings import PLACES
 
 
-def newest(config: Config) -> tuple[int, Path | None, float | None]:
+def newest(config: Config) -> tuple[int, Path | None, float]:
     """(step, folder, lowest validation loss so far) of the newest checkpoint that is whole.
 
-    Says which ones it skips and why, and in which settings that run was another. The loss is None
-    where the format is newer than what is read here: to go on from an older one would overwrite it.
+    Says which ones it skips and why, and in which settings that run was another. Ends the program
+    where going on would overwrite what somebody may want to save.
     """
-    folders = storage.steps(config.run_dir / "checkpoints")
+    folders = steps(config.run_dir / "checkpoints")
     for step, folder in reversed(folders):
         if problem := storage.damage(folder):
             print(f"skipped checkpoint {folder}: {problem}", flush=True)
         elif storage.is_newer(folder):
-            return step, folder, None
+            fact = f"{folder} is of a newer format than this project reads"
+            leave_if([(fact, "go on with the project that wrote it, or set --run_dir runs/new")])
         else:
             for line in changes(storage.facts(folder)["settings"], config):
                 print(f"{config.run_dir} goes on with other settings: {line}", flush=True)
             losses = [val_loss(path) for number, path in folders if number <= step]
             return step, folder, min(losses)
+    if folders:
+        fact = f"all checkpoints in {config.run_dir} are damaged"
+        leave_if([(fact, "put a whole one back, or set --run_dir runs/new to begin anew")], 1)
     return 0, None, float("inf")
 
 
@@ -45,7 +50,7 @@ def best(run_dir: Path) -> Path:
 
     Ends the program where there is none.
     """
-    folders = [path for _, path in reversed(storage.steps(run_dir / "checkpoints"))]
+    folders = [path for _, path in reversed(steps(run_dir / "checkpoints"))]
     for folder in sorted(folders, key=val_loss):
         if problem := storage.damage(folder):
             print(f"skipped checkpoint {folder}: {problem}", flush=True)
@@ -66,7 +71,14 @@ def prune(folder: Path, step: int, keep: int) -> None:
 
     Of a later step there can be damaged ones only: they must not push out a good one.
     """
-    found = [path for number, path in reversed(storage.steps(folder)) if number <= step]
+    found = [path for number, path in reversed(steps(folder)) if number <= step]
     # of equals min takes the newest: without any validation, none is kept for it
     for old in set(found[keep:]) - {min(found, key=val_loss)}:
         storage.remove(old)
+
+
+def steps(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of all checkpoints, whole or not, the newest last."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    found = [(re.fullmatch(r"step-(\d{9})", path.name), path) for path in paths]
+    return sorted((int(match[1]), path) for match, path in found if match)

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import rundir
+import watchdog
 from config import Config
 from settings import to_toml
 from tracker import Tracker
@@ -95,6 +96,7 @@ class Log:
         self.bar.refresh()
 
     def close(self) -> None:
+        watchdog.progress(watchdog.START)  # a tracker may have much to send
         if self.rank == 0:
             self.file.close()
             self.bar.close()

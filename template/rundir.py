@@ -4,8 +4,10 @@ runs/default/run_state.json    running, finished, preempted, or failed and why
 runs/default/.lock             held by rank 0 as long as it lives, however it dies
 """
 
+import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from contextlib import suppress
@@ -33,15 +35,12 @@ def take(run_dir: Path) -> None:
         leave_if([(f"a run is at work in `{run_dir}`: {process}", remedy)])
     if before.get("state") == "running":
         print(f"the run before, {process}, ended without a word: it was killed", flush=True)
+    shutil.rmtree(run_dir / "stacks", ignore_errors=True)  # of a run that hung
     tell(run_dir, "running", pid=os.getpid(), host=socket.gethostname())
 
 
 def lock(path: Path) -> None:
     """Lock a file until this process ends. Raises BlockingIOError where another one has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,6 +50,8 @@ def lock(path: Path) -> None:
     except OSError as error:  # a network file system without locks
         print(f"{path} cannot be locked ({error}): start one run at a time", flush=True)
     held.append(file)
+    # what data.py may fork would keep the lock when this process is killed
+    os.register_at_fork(after_in_child=file.close)
 
 
 def tell(run_dir: Path, state: str, **facts: Any) -> None:
@@ -62,9 +63,19 @@ def tell(run_dir: Path, state: str, **facts: Any) -> None:
 
 
 def tell_failure(run_dir: Path, why: str) -> None:
-    """The same for a run that fails, perhaps because nothing can be written any more."""
+    """The same for a run that fails, if it is the first to say why.
+
+    Perhaps it fails because nothing can be written any more.
+    """
     with suppress(OSError):
-        tell(run_dir, "failed", why=why)
+        if not failure(run_dir):
+            tell(run_dir, "failed", why=why)
+
+
+def failure(run_dir: Path) -> str | None:
+    """Why the run fails, if somebody has said it."""
+    found = state(run_dir)
+    return str(found.get("why")) if found.get("state") == "failed" else None
 
 
 def state(run_dir: Path) -> dict[str, Any]:

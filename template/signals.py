@@ -14,14 +14,13 @@ from types import FrameType
 import torch.multiprocessing as mp
 
 import watchdog
-from config import Config
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
-def watch(config: Config) -> None:
+def watch() -> None:
     """End the run when a rank waits for too long from now on (watchdog.py)."""
-    watchdog.start(config)
+    watchdog.progress(watchdog.START)
 
 
 class StopRequest:

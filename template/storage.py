@@ -3,10 +3,10 @@
 A folder that was damaged later is found by the checksums in its manifest.json.
 """
 
+import errno
 import json
 import os
 import pickle
-import re
 import shutil
 import zlib
 from pathlib import Path
@@ -19,6 +19,7 @@ from errors import leave_if
 FORMAT = 1  # a reader refuses newer ones
 STATE = "state.pt"
 MANIFEST = "manifest.json"
+ROTTEN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # gone, or unreadable for good
 
 
 class Summed:
@@ -76,13 +77,13 @@ def sweep(folder: Path) -> None:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The state in a folder. It runs no code: weights_only refuses what is no tensor or number.
-
-    Ends the program where it refuses.
-    """
+    """The state in a folder. It runs no code: the program ends where there is more than numbers."""
     try:
         state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        whole = isinstance(state, dict) and {"model", "optimizer", "random"} <= state.keys()
+    except (pickle.UnpicklingError, RuntimeError):  # the latter: TorchScript
+        whole = False
+    if not whole:
         remedy = "it may come from somebody who means harm: find out, or delete it"
         fact = f"{folder / STATE} holds more than tensors and numbers, and was not loaded"
         leave_if([(fact, remedy)], status=1)
@@ -90,26 +91,39 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What the manifest says; empty where it is not readable."""
+    """What the manifest says; empty where it is damaged.
+
+    Raises OSError where it cannot be reached and may be whole.
+    """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        text = (folder / MANIFEST).read_text()
+        manifest = json.loads(text)
+    except OSError as error:
+        if error.errno not in ROTTEN:
+            raise
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    except ValueError:
+        return {}
+    whole = isinstance(manifest, dict) and text == manifest_text(manifest)
+    return manifest if whole else {}
 
 
 def damage(folder: Path) -> str | None:
-    """What makes a folder unusable; None when it is whole, or of a newer format."""
+    """What makes a folder unusable; None when it is whole, or of a newer format. Raises OSError."""
     manifest = facts(folder)
+    if is_newer(folder):
+        return None
     try:
-        if (folder / MANIFEST).read_text() != manifest_text(manifest):
-            return f"{MANIFEST} does not match its checksum"
-        if is_newer(folder):
-            return None
+        if folder.name != f"step-{manifest['step']:09d}":
+            return f"it is that of step {manifest['step']}"
         if size_and_crc32(folder / STATE) != manifest["files"][STATE]:
             return f"{STATE} does not match its checksum"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"not readable ({type(error).__name__}: {error})"
+    except OSError as error:
+        if error.errno not in ROTTEN:
+            raise
+        return f"{STATE} is not readable ({error})"
+    except (ValueError, KeyError, TypeError):
+        return f"{MANIFEST} is not there or does not match its checksum"
     return None
 
 
@@ -133,10 +147,3 @@ def sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
-
-
-def steps(folder: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of all checkpoints, whole or not, the newest last."""
-    paths = folder.iterdir() if folder.is_dir() else ()
-    found = [(re.fullmatch(r"step-(\d{9})", path.name), path) for path in paths]
-    return sorted((int(match[1]), path) for match, path in found if match)

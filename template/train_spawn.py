@@ -33,7 +33,7 @@ def main(config: Config) -> None:
     # what takes long to load or to prepare keeps nobody waiting here
     train_set, val_set = build_datasets(config)
     # from here on nobody waits forever
-    signals.watch(config)
+    signals.watch()
 
     # NCCL between GPUs, gloo between CPUs
     cuda = torch.cuda.is_available()

@@ -6,7 +6,6 @@ A rank that hangs, or that somebody stopped, keeps all others waiting without a 
 import faulthandler
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import suppress
@@ -29,20 +28,25 @@ class Watchdog(Thread):
     def __init__(self, config: Config) -> None:
         super().__init__(name="watchdog", daemon=True)
         self.config = config
-        self.limit = self.left = max(START, config.step_timeout)  # seconds
+        self.limit = self.left = float("inf")  # seconds; what comes before START may take long
 
-    def progress(self) -> None:
-        self.limit = self.left = self.config.step_timeout
+    def progress(self, limit: float) -> None:
+        self.limit = self.left = max(limit, self.config.step_timeout)
 
     def run(self) -> None:
         before = time.monotonic()
-        while self.left > 0:
-            time.sleep(0.5)
+        # where one rank gives up, all say where they are
+        while self.left > 0 and not stacks(self.config):
+            time.sleep(1)
             now = time.monotonic()
             self.left -= min(now - before, 2)
             before = now
+        # in C: it also ends a rank whose file system does not answer
+        faulthandler.dump_traceback_later(PATIENCE + 10, exit=True)
         try:
-            give_up(self.config, self.limit)
+            give_up(self.config, f"{self.limit:g} s" if self.left <= 0 else "too long")
+        except OSError as error:
+            print(f"error: no progress, and the stacks cannot be written: {error}", file=sys.stderr)
         finally:  # whatever else fails, this rank keeps nobody waiting
             os._exit(1)
 
@@ -51,21 +55,24 @@ watching: list[Watchdog] = []  # the one of this process
 
 
 def start(config: Config) -> None:
-    """Watch this process from now on."""
-    stacks_file(config, this_rank()).unlink(missing_ok=True)
+    """Watch this process from now on; the seconds count from the first call of `progress`."""
     watching[:] = [Watchdog(config)]
     watching[0].start()
 
 
-def progress() -> None:
-    """Something is done: a step, a batch of a validation, a checkpoint."""
+def progress(limit: float = 0) -> None:
+    """Something is done: a step, a batch of a validation, a checkpoint.
+
+    limit: seconds that the next may take, if more than step_timeout.
+    """
     for watchdog in watching:
-        watchdog.progress()
+        watchdog.progress(limit)
 
 
-def give_up(config: Config, seconds: float) -> None:
+def give_up(config: Config, waited: str) -> None:
     """Write where this rank is; the first of those that can speak sums up."""
     rank, world_size = this_rank(), config.processes * config.nodes
+    rank_0 = rundir.state(config.run_dir).get("pid")
     path = stacks_file(config, rank)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -74,24 +81,31 @@ def give_up(config: Config, seconds: float) -> None:
         faulthandler.dump_traceback(file, all_threads=True)
     print(path.read_text(), file=sys.stderr, flush=True)
     time.sleep(PATIENCE)
-    paths = {other: stacks_file(config, other) for other in range(world_size)}
-    told = {
-        other: path.read_text().split("\n")[0] for other, path in paths.items() if path.exists()
-    }
-    silent = [f"rank {other} gives no sign" for other in paths if other not in told]
-    if rank == min(told):
-        why = f"no progress for {seconds:.0f} s: {'; '.join([*silent, *told.values()])}"
+    told = {int(path.stem[5:]): path.read_text().split("\n")[0] for path in stacks(config)}
+    # a rehearsal (--check) has a directory for each rank
+    others = range(0 if config.check else world_size)
+    silent = [f"rank {other} gives no sign" for other in others if other not in told]
+    if rundir.failure(config.run_dir):
+        pass  # it waited for a rank that has said why
+    elif rank == min(told):
+        places = [told[other] for other in sorted(told)]
+        why = "; ".join([f"no progress for {waited}", *silent, *places])
         print(
             f"error: {why}\nhint: see {path.parent}; a new start goes on from the last checkpoint; "
-            "where steps take so long, set --step_timeout",
+            f"where steps take so long, set --step_timeout (now {config.step_timeout:g} s)",
             file=sys.stderr,
             flush=True,
         )
         rundir.tell_failure(config.run_dir, why)
     else:
         time.sleep(1)
-    if 0 in paths and 0 not in told:
-        kill_rank_0(config)
+    if silent:
+        kill_unheard(rank_0)
+
+
+def stacks(config: Config) -> list[Path]:
+    """What ranks that gave up have written."""
+    return list((config.run_dir / "stacks").glob("rank-*.txt"))
 
 
 def stacks_file(config: Config, rank: int) -> Path:
@@ -109,9 +123,10 @@ def place(frame: FrameType | None) -> str:
     return f"waits for torch in {line}" if inside_torch else f"is stuck in {line}"
 
 
-def kill_rank_0(config: Config) -> None:
-    """End a rank 0 of this machine that somebody stopped: as a launcher, it would stay forever."""
-    state = rundir.state(config.run_dir)
-    if state.get("host") == socket.gethostname() and isinstance(state.get("pid"), int):
+def kill_unheard(rank_0: int | None) -> None:
+    """End what hears no SIGTERM: rank 0 if it started this rank, or the ranks this one started."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")  # Linux
+    pids = [int(pid) for pid in children.read_text().split()] if children.exists() else []
+    for pid in [*pids, *([rank_0] if rank_0 == os.getppid() else [])]:
         with suppress(ProcessLookupError):
-            os.kill(state["pid"], signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)

@@ -5,6 +5,8 @@ It stands for a user's own data.py. What happens to each rank goes into the file
 
 import json
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from config import Config
+from errors import leave_if
 
 Batch = list[Tensor]
 SAMPLES, VAL_SAMPLES, LONGEST, BAD = 43, 17, 12, 7  # numbers that no number of ranks divides
@@ -41,11 +44,18 @@ def texts(samples: int, seed: int) -> TensorDataset:
 
 def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
     record(pid=os.getpid(), waiting=dist.is_initialized())
+    if os.environ.get("PROBE_DATA") == "refuse" and this_rank() == "1":
+        leave_if([("no data on this machine", "copy it here")])
+    if os.environ.get("PROBE_DATA") == "exit" and this_rank() == "0":
+        sys.exit("no data at all")
+    if os.environ.get("PROBE_DATA") == "fork" and os.fork() == 0:
+        time.sleep(60)  # as a tool that prepares data in the background
+        os._exit(0)
     if os.environ.get("PROBE_BLIND") == this_rank():
-        import storage
+        import history
 
         # a file system that shows this rank no checkpoints, or old ones
-        storage.steps = lambda _: []  # type: ignore[assignment]
+        history.steps = lambda _: []  # type: ignore[assignment]
     return Faulty(texts(SAMPLES, 1)), texts(VAL_SAMPLES, 2)
 
 

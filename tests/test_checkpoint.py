@@ -1,5 +1,6 @@
 """A checkpoint is whole or it is not used."""
 
+import errno
 import json
 import re
 import shutil
@@ -169,7 +170,7 @@ def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
 def test_as_many_are_kept_as_the_settings_say(config: Config) -> None:
     for step in range(4, 9):
         save(replace(config, keep=4), step)
-    assert [step for step, _ in storage.steps(config.run_dir / "checkpoints")] == [5, 6, 7, 8]
+    assert [step for step, _ in history.steps(config.run_dir / "checkpoints")] == [5, 6, 7, 8]
 
 
 def test_what_the_disk_refuses_ends_the_run_in_two_lines_and_loses_nothing(
@@ -244,3 +245,16 @@ def test_a_file_with_code_in_it_is_not_loaded(
         checkpoint.load(newest(config)[1] or Path(), net, build_optimizer(net, config))
     assert "holds more than tensors and numbers" in capsys.readouterr().err
     assert not (tmp_path / "harmed").exists()
+
+
+def test_what_cannot_be_reached_is_not_taken_for_damaged(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a file server that is away: the run would begin anew and overwrite what is whole."""
+
+    def unreachable(_: Path) -> list[int]:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(storage, "size_and_crc32", unreachable)
+    with pytest.raises(OSError, match="Stale"):
+        newest(config)

@@ -123,6 +123,7 @@ def test_no_damage_is_loaded_and_the_one_before_is_used(
         shutil.rmtree(run_dir)
 
 
+@pytest.mark.usefixtures("alone")
 def test_where_all_are_damaged_nothing_is_loaded_and_each_is_told(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,12 +132,33 @@ def test_where_all_are_damaged_nothing_is_loaded_and_each_is_told(
         shutil.copytree(whole, run_dir)
         for step in STEPS:
             chance.choice(TO_ONE)(folder(run_dir, step) / chance.choice(FILES), chance)
-        assert history.newest(Config(run_dir=run_dir))[0] == 0
-        out = capsys.readouterr().out
+        with pytest.raises(SystemExit) as caught:
+            checkpoint.newest(Config(run_dir=run_dir))
+        assert caught.value.code == 1
+        out, err = capsys.readouterr()
         assert all(f"skipped checkpoint {folder(run_dir, step)}: " in out for step in STEPS)
+        assert err.startswith(f"error: all checkpoints in {run_dir} are damaged\nhint: put a whole")
         with pytest.raises(SystemExit):
             history.best(run_dir)
         assert f"error: {run_dir} has no checkpoint\n" in capsys.readouterr().err
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_not_loaded(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    swap(folder(tmp_path / "run", 6), folder(tmp_path / "run", 4))
+    assert history.newest(Config(run_dir=tmp_path / "run"))[0] == 2
+    assert "step-000000006: it is that of step 4\n" in capsys.readouterr().out
+
+
+def test_the_loss_in_a_damaged_manifest_is_not_the_lowest(whole: Path, tmp_path: Path) -> None:
+    """A run would take no later checkpoint for its best one."""
+    shutil.copytree(whole, tmp_path / "run")
+    path = folder(tmp_path / "run", 4) / "manifest.json"
+    path.write_text(path.read_text().replace("0.25", "0.05"))
+    found = history.newest(Config(run_dir=tmp_path / "run"))
+    assert found == (6, folder(tmp_path / "run", 6), 1 / 6)
 
 
 @pytest.fixture
@@ -207,8 +229,8 @@ def test_a_run_goes_on_before_the_damage_and_a_read_only_one_is_used_and_refused
         assert result.status == 0, result.err
         assert result.out.splitlines()[:3] == [
             f"skipped checkpoint {folder(run_dir, 6)}: state.pt does not match its checksum",
-            f"skipped checkpoint {folder(run_dir, 4)}: not readable (FileNotFoundError: [Errno 2] "
-            f"No such file or directory: '{folder(run_dir, 4)}/manifest.json')",
+            f"skipped checkpoint {folder(run_dir, 4)}: "
+            "manifest.json is not there or does not match its checksum",
             f"{run_dir} goes on after step 2",
         ]
         assert [line["loss"] for line in metrics(run_dir) if "loss" in line] == [

@@ -128,13 +128,15 @@ ATTACKS: dict[str, Callable[[dict[str, Any], str], bytes]] = {
     ),
     "no file of torch": lambda state, line: pickle.dumps(state | {"more": Call(os.system, line)}),
 }
-# what brings nothing that a careless reader would run
-OTHERS: dict[str, Callable[[dict[str, Any], str], bytes]] = {
+# what is refused, too, and what is read; a careless reader would run neither
+STRANGE: dict[str, Callable[[dict[str, Any], str], bytes]] = {
     "TorchScript": lambda state, line: scripted(state | {"more": Call(os.system, line)}),
+    "no state": lambda state, line: saved([*state, line]),
+}
+OTHERS: dict[str, Callable[[dict[str, Any], str], bytes]] = {
     "another pickle": lambda state, line: with_another_pickle(
         saved(state), "archive/more.pkl", pickle.dumps(Call(os.system, line))
     ),
-    "no state": lambda state, line: saved([*state, line]),
 }
 
 
@@ -156,7 +158,9 @@ def planted(alone: None, tmp_path: Path) -> Planted:  # noqa: ARG001
     folder = config.run_dir / "checkpoints/step-000000001"
 
     def plant(attack: str) -> Path:
-        content = (ATTACKS | OTHERS)[attack](storage.read(folder), f"touch {tmp_path}/harmed")
+        content = (ATTACKS | STRANGE | OTHERS)[attack](
+            storage.read(folder), f"touch {tmp_path}/harmed"
+        )
         (folder / "state.pt").write_bytes(content)
         files = {"state.pt": storage.size_and_crc32(folder / "state.pt")}
         text = storage.manifest_text(storage.facts(folder) | {"files": files})
@@ -178,7 +182,7 @@ def load_to_predict(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("use", [load_to_train, load_to_predict])
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", ATTACKS | STRANGE)
 def test_what_a_checkpoint_would_run_is_not_run_and_told_in_two_lines(
     attack: str,
     use: Callable[[Path], None],
@@ -194,6 +198,8 @@ def test_what_a_checkpoint_would_run_is_not_run_and_told_in_two_lines(
     assert fact.startswith(f"error: {folder}/state.pt holds more than tensors and numbers")
     assert remedy.startswith("hint: it may come from somebody who means harm")
     assert not (tmp_path / "harmed").exists()
+    if attack in STRANGE:
+        return
     # a careless reader runs it
     if attack == "no file of torch":
         pickle.loads((folder / "state.pt").read_bytes())
@@ -204,11 +210,10 @@ def test_what_a_checkpoint_would_run_is_not_run_and_told_in_two_lines(
 
 @pytest.mark.parametrize("use", [load_to_train, load_to_predict])
 @pytest.mark.parametrize("attack", OTHERS)
-def test_nothing_else_in_a_checkpoint_is_run_either(
+def test_what_nobody_reads_in_a_checkpoint_is_not_run_either(
     attack: str, use: Callable[[Path], None], planted: Planted, tmp_path: Path
 ) -> None:
-    with suppress(SystemExit, RuntimeError, TypeError):
-        use(planted(attack))
+    use(planted(attack))
     assert not (tmp_path / "harmed").exists()
 
 
