@@ -3,6 +3,7 @@
 import faulthandler
 import multiprocessing
 import os
+import socket
 import sys
 import time
 import traceback
@@ -88,9 +89,10 @@ def leave(status: int) -> NoReturn:
         checkpoint.finish_writing()
     for worker in multiprocessing.active_children():
         worker.kill()
-    # torch's connections to ranks that are gone may keep the interpreter from its end
+    # torch's connections to ranks that are gone may keep the interpreter from its end; rank 0 has
+    # a tracker to close
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # it has to outlive this function
-    faulthandler.dump_traceback_later(8, exit=True, file=nowhere)
+    faulthandler.dump_traceback_later(5 if is_first() else 2, exit=True, file=nowhere)
     sys.exit(status)
 
 
@@ -106,6 +108,8 @@ def first_cause(mine: str, config: Config, wait: bool) -> str:
     key = f"first-cause-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
     host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ["MASTER_PORT"])
     try:
+        # torch would try for ten seconds to reach a store that is gone
+        socket.create_connection((host, port), timeout=3).close()
         store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=3))
         end = time.monotonic() + (2 if wait else 0)
         while time.monotonic() < end and not store.check([key]):

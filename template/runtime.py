@@ -1,16 +1,13 @@
 """What every rank needs and no method owns: launch variables, threads, its end, seeds."""
 
-import ctypes
 import logging
 import math
 import os
 import random
-import signal
 import socket
 import sys
 import time
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +16,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+import signals
 import watchdog
 from config import Config
 from errors import is_first, leave_if
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> None:
@@ -52,6 +48,7 @@ def open_store() -> dist.TCPStore:
     """
     if "LOCAL_RANK" in os.environ:
         leave_if([("train.py starts its processes itself", "python train.py --devices 2")])
+    os.environ[signals.LAUNCHER] = str(os.getpid())
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     return dist.TCPStore(
@@ -72,10 +69,7 @@ def prepare(processes: int) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # but this is how Fabric says which of the processes it started has died
     logging.getLogger("lightning.fabric.strategies.launchers").setLevel(logging.INFO)
-    # a rank whose launcher is killed would train on with nobody to end it: it saves and leaves
-    if os.environ.get("MASTER_PORT", "0") != "0" and "LOCAL_RANK" in os.environ:
-        with suppress(OSError, AttributeError):  # Linux alone can do it
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signals.end_with_launcher()
 
 
 def threads_are_set() -> bool:

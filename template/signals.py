@@ -3,18 +3,24 @@
 And a launcher that is gone, a rank whose workers should go, or waiting for too long.
 """
 
+import ctypes
 import os
 import signal
+import socket
 import sys
 from contextlib import suppress
 from multiprocessing import forkserver, parent_process, resource_tracker
+from pathlib import Path
 from threading import Thread
 from types import FrameType
 
 import torch.multiprocessing as mp
 
 import watchdog
+from errors import leave_if
 
+LAUNCHER = "LAUNCHER_PID"  # set by a launcher of this project for the ranks that it starts
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
@@ -38,6 +44,42 @@ class StopRequest:
 
     def receive(self, _number: int, _frame: FrameType | None) -> None:
         self.received = True
+
+
+def end_with_launcher() -> None:
+    """Let this rank save and leave when its launcher is killed: nobody else would end it."""
+    if os.environ.get("MASTER_PORT", "0") == "0" or "LOCAL_RANK" not in os.environ:
+        os.environ[LAUNCHER] = str(os.getpid())  # Fabric's rank 0, and it starts the others
+        return
+    with suppress(OSError, AttributeError):  # Linux alone can do it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # loading torch has taken seconds: nobody tells what happened before
+    remedy = "start again: the run goes on from its last checkpoint"
+    leave_if([("the launcher was killed", remedy)] if launcher_is_gone() else [], status=1)
+
+
+def launcher_is_gone() -> bool:
+    """Whether what has started this rank is no more. What torchrun starts does not know its pid."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # rank 0 will hold the store
+        return os.getppid() == 1 and not is_python(1)
+    try:
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        socket.create_connection(address, timeout=10).close()
+    except ConnectionRefusedError:  # the agent holds it open
+        return True
+    except OSError:  # of another machine; torch will say more
+        return False
+    return False
+
+
+def is_python(pid: int) -> bool:
+    """Whether a process, as torchrun where it is the first of a container, runs our Python."""
+    try:
+        return Path(f"/proc/{pid}/exe").samefile("/proc/self/exe")
+    except OSError:  # another user's
+        return False
 
 
 def wait_for(ranks: mp.ProcessContext) -> None:

@@ -353,6 +353,8 @@ IN_PLACE = '''
 
 def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     """As many do it: over the checkpoint before."""
+    from history import steps
+
     for _, path in steps(final.parent):
         path.rename(final)
     final.mkdir(parents=True, exist_ok=True)
