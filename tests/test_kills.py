@@ -381,10 +381,10 @@ def test_a_checkpoint_that_is_written_in_place_would_be_seen_as_lost(tmp_path: P
         with attempt(launch_line(project), project, run_dir) as run:
             wait_until(lambda: "\nstep 4 " in run.text() or not run.runs(), 60)
             wait_until(lambda: half_written(run_dir) or not run.runs(), 20, every=0)
-            assert run.runs(), run.text()
-            run.end(signal.SIGKILL, "all")
-            run.wait(TEARDOWN)
+            if run.runs():  # else it has been refused
+                run.end(signal.SIGKILL, "all")
+                run.wait(TEARDOWN)
         note_losses(run.text(), before, figures)
         before = newest(run_dir)
-    assert figures.lost[0] == f"from {before} to 0"
-    assert figures.lost[1].endswith("state.pt does not match its checksum")
+    assert any("skipped checkpoint" in text for text in figures.lost)
+    assert f"error: all checkpoints in {run_dir} are damaged" in run.text()
