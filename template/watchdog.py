@@ -20,6 +20,7 @@ from errors import this_rank
 START = 300  # seconds until the first step is done: processes meet, workers start, kernels compile
 PATIENCE = 3  # seconds in which all ranks write where they are
 PROJECT = Path(__file__).parent
+Stack = tuple[Path, int]  # a file, and when it was written, in nanoseconds
 
 
 class Watchdog(Thread):
@@ -29,6 +30,7 @@ class Watchdog(Thread):
         super().__init__(name="watchdog", daemon=True)
         self.config = config
         self.limit = self.left = float("inf")  # seconds; what comes before START may take long
+        self.old = stacks(config)  # of a run that hung
 
     def progress(self, limit: float) -> None:
         self.limit = self.left = max(limit, self.config.step_timeout)
@@ -36,7 +38,7 @@ class Watchdog(Thread):
     def run(self) -> None:
         before = time.monotonic()
         # where one rank gives up, all say where they are
-        while self.left > 0 and not stacks(self.config):
+        while self.left > 0 and not stacks(self.config) - self.old:
             time.sleep(1)
             now = time.monotonic()
             self.left -= min(now - before, 2)
@@ -44,7 +46,7 @@ class Watchdog(Thread):
         # in C: it also ends a rank whose file system does not answer
         faulthandler.dump_traceback_later(PATIENCE + 10, exit=True)
         try:
-            give_up(self.config, f"{self.limit:g} s" if self.left <= 0 else "too long")
+            give_up(self.config, f"{self.limit:g} s" if self.left <= 0 else "too long", self.old)
         except OSError as error:
             print(f"error: no progress, and the stacks cannot be written: {error}", file=sys.stderr)
         finally:  # whatever else fails, this rank keeps nobody waiting
@@ -69,7 +71,7 @@ def progress(limit: float = 0) -> None:
         watchdog.progress(limit)
 
 
-def give_up(config: Config, waited: str) -> None:
+def give_up(config: Config, waited: str, old: set[Stack]) -> None:
     """Write where this rank is; the first of those that can speak sums up."""
     rank, world_size = this_rank(), config.processes * config.nodes
     rank_0 = rundir.state(config.run_dir).get("pid")
@@ -81,7 +83,8 @@ def give_up(config: Config, waited: str) -> None:
         faulthandler.dump_traceback(file, all_threads=True)
     print(path.read_text(), file=sys.stderr, flush=True)
     time.sleep(PATIENCE)
-    told = {int(path.stem[5:]): path.read_text().split("\n")[0] for path in stacks(config)}
+    paths = [path for path, _ in stacks(config) - old]
+    told = {int(path.stem[5:]): path.read_text().split("\n")[0] for path in paths}
     # a rehearsal (--check) has a directory for each rank
     others = range(0 if config.check else world_size)
     silent = [f"rank {other} gives no sign" for other in others if other not in told]
@@ -103,9 +106,13 @@ def give_up(config: Config, waited: str) -> None:
         kill_unheard(rank_0)
 
 
-def stacks(config: Config) -> list[Path]:
-    """What ranks that gave up have written."""
-    return list((config.run_dir / "stacks").glob("rank-*.txt"))
+def stacks(config: Config) -> set[Stack]:
+    """What ranks that gave up have written; two runs never write the same at the same time."""
+    found = set()
+    with suppress(OSError):  # rank 0 removes them meanwhile; or the file system does not answer
+        for path in (config.run_dir / "stacks").glob("rank-*.txt"):
+            found.add((path, path.stat().st_mtime_ns))
+    return found
 
 
 def stacks_file(config: Config, rank: int) -> Path:

@@ -6,6 +6,7 @@ SOAK=1 (make soak) repeats each with every method; `make test` takes the methods
 import json
 import os
 import subprocess
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from probe import FLAGS, Run, descendants, left_after, make_probe, wait_until
 
-from conftest import environment, launch, launch_line, metrics, start
+from conftest import MODULES, environment, launch, launch_line, metrics, run, start
 from scaffold.methods import METHODS
 
 SOAK = "SOAK" in os.environ
@@ -164,6 +165,21 @@ def test_data_that_cannot_be_used_is_explained(
     assert message in ended.result.err
     assert ended.result.err.count("error: ") == 1  # and no consequence beside it
     assert state(tmp_path / "run")["state"] == "failed"
+
+
+def test_the_stacks_of_a_run_that_hung_do_not_end_the_next(tmp_path: Path) -> None:
+    """A rank may start before rank 0 has removed them."""
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks/rank-0.txt").write_text("rank 0 was stuck\n")
+    code = (
+        "import sys, time, watchdog, config; from pathlib import Path; folder = Path(sys.argv[1])\n"
+        "watchdog.start(config.Config(run_dir=folder)); time.sleep(2.5); print('goes on')\n"
+        "(folder / 'stacks/rank-0.txt').write_text('rank 0 is stuck\\n'); time.sleep(9)"
+    )
+    result = run([sys.executable, "-c", code, str(tmp_path)], MODULES / "digits")
+    assert result.out == "goes on\n"
+    assert result.status == 1, result.err
+    assert "rank 1 gives no sign" in result.err
 
 
 def test_the_lock_ends_with_rank_0_and_not_with_what_it_has_forked(
