@@ -135,7 +135,8 @@ def test_bf16_trains_and_differs(projects: dict[str, Path], tmp_path: Path) -> N
 def test_a_run_directory_holds_what_happened(runs: dict[str, Path]) -> None:
     for method, run_dir in runs.items():
         names = {path.name.split(".out.")[0] for path in run_dir.iterdir()}
-        assert names == {"checkpoints", "config.toml", "events", "metrics.jsonl"}, method
+        files = {"config.toml", "events", "metrics.jsonl", "run_state.json", ".lock"}
+        assert names == {"checkpoints", *files}, method
         kept = sorted(path.name for path in (run_dir / "checkpoints").iterdir())
         assert kept == ["step-000000030", "step-000000060"]
         lines = metrics(run_dir)
