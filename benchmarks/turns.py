@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
-from types import TracebackType
 from typing import Self
 
 LIMIT = 240  # seconds on the clock from a run's start to its end, some five times what it needs
@@ -28,12 +27,7 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.timer.cancel()
         self.kill()
 

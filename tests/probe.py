@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
+
+import pytest
 
 from conftest import ROOT, Result, launch, make
 
@@ -80,6 +83,20 @@ def make_probe(folder: Path, method: str) -> Path:
     text = (ROOT / "tests/probe_model.py").read_text()
     (folder / "model.py").write_text(text.replace("from probe_data ", "from data "))
     return folder
+
+
+@contextmanager
+def disk_at(folder: Path, options: str = "") -> Iterator[Path]:
+    """A file system of its own in a new folder, with options of tmpfs."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", *(["-o", options] if options else []), "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a file system")
+    umount = ["umount", str(folder)]
+    try:
+        yield folder
+    finally:
+        wait_until(lambda: subprocess.run(umount, check=False).returncode == 0, 10)
 
 
 def alive(pid: int) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from probe import wait_until
+from probe import disk_at
 
 import checkpoint
 import history
@@ -213,13 +213,8 @@ def test_a_run_goes_on_before_the_damage_and_a_read_only_one_is_used_and_refused
 ) -> None:
     """On real processes, and on a file system that lets nobody write, not even root."""
     project = make(tmp_path / "digits", "spawn", tracker="none")
-    disk = tmp_path / "disk"
-    run_dir = disk / "run"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a file system")
-    try:
+    with disk_at(tmp_path / "disk") as disk:
+        run_dir = disk / "run"
         often = ("--log_every", 1, "--checkpoint_every", 2, "--validate_every", 100, "--keep", 3)
         train(project, run_dir, *often, "--steps", 6, processes=1)
         before = metrics(run_dir)
@@ -246,5 +241,3 @@ def test_a_run_goes_on_before_the_damage_and_a_read_only_one_is_used_and_refused
         used = run(["python", "predict.py", "--run_dir", str(run_dir)], project, env=environment())
         assert used.status == 0, used.err
         assert used.out.startswith(f"checkpoint {folder(run_dir, 6)}\n")
-    finally:
-        wait_until(lambda: subprocess.run(["umount", str(disk)], check=False).returncode == 0, 10)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probe import FLAGS, Run, descendants, left_after, make_probe, wait_until
+from probe import FLAGS, Run, descendants, disk_at, left_after, make_probe
 
 from conftest import MODULES, environment, launch, launch_line, metrics, run, start
 from scaffold.methods import METHODS
@@ -242,12 +242,7 @@ def test_a_disk_that_is_full_ends_the_run_in_one_line(
     probes: dict[str, Path], tmp_path: Path
 ) -> None:
     """A file system of 200 kB: the checkpoints of some steps fit, the metrics of many do not."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root can make a small file system")
-    try:
+    with disk_at(tmp_path / "disk", "size=200k") as disk:
         for number, method in enumerate(METHODS):
             run_dir = disk / "run"
             beside = ["--async_save"] if number % 2 else []
@@ -258,5 +253,3 @@ def test_a_disk_that_is_full_ends_the_run_in_one_line(
             assert tracebacks(ended.result.err) == 0
             assert list((run_dir / "checkpoints").glob("step-*/state.pt"))
             subprocess.run(["rm", "-rf", str(run_dir)], check=True)
-    finally:
-        wait_until(lambda: subprocess.run(["umount", str(disk)], check=False).returncode == 0, 10)
