@@ -1,6 +1,7 @@
 """The checkpoints that a run has: the newest, the best, and which of them go."""
 
 import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ def newest(config: Config) -> tuple[int, Path | None, float]:
     """
     folders = steps(config.run_dir / "checkpoints")
     for step, folder in reversed(folders):
-        if problem := storage.damage(folder):
-            print(f"skipped checkpoint {folder}: {problem}", flush=True)
-        elif storage.is_newer(folder):
+        manifest = storage.facts(folder)
+        if storage.is_newer(manifest):
             fact = f"{folder} is of a newer format than this project reads"
             leave_if([(fact, "go on with the project that wrote it, or set --run_dir runs/new")])
-        else:
-            for line in changes(storage.facts(folder)["settings"], config):
-                print(f"{config.run_dir} goes on with other settings: {line}", flush=True)
-            losses = [val_loss(path) for number, path in folders if number <= step]
-            return step, folder, min(losses)
+        if problem := storage.damage(folder, manifest):
+            print(f"skipped checkpoint {folder}: {problem}", file=sys.stderr, flush=True)
+            continue
+        for line in changes(manifest["settings"], config):
+            print(f"{config.run_dir} goes on with other settings: {line}", flush=True)
+        losses = [val_loss(path) for number, path in folders if number <= step]
+        return step, folder, min(losses)
     if folders:
         fact = f"all checkpoints in {config.run_dir} are damaged"
         leave_if([(fact, "put a whole one back, or set --run_dir runs/new to begin anew")], 1)
@@ -52,10 +54,13 @@ def best(run_dir: Path) -> Path:
     """
     folders = [path for _, path in reversed(steps(run_dir / "checkpoints"))]
     for folder in sorted(folders, key=val_loss):
-        if problem := storage.damage(folder):
-            print(f"skipped checkpoint {folder}: {problem}", flush=True)
-        elif not storage.is_newer(folder):
+        manifest = storage.facts(folder)
+        if storage.is_newer(manifest):
+            continue
+        if not (problem := storage.damage(folder, manifest)):
             return folder
+        # what a program gives stands on stdout, and this is no part of it
+        print(f"skipped checkpoint {folder}: {problem}", file=sys.stderr, flush=True)
     leave_if([(f"{run_dir} has no checkpoint", "give --run_dir a run that has saved one")])
     raise AssertionError("leave_if has ended the program")
 

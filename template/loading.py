@@ -1,5 +1,7 @@
 """The loaders of a rank: batches of samples that are read, augmented and brought to the device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,15 +23,15 @@ class Reader(Dataset[Any]):
         self.dataset, self.config = dataset, config
         self.read: list[int] = []  # by --check alone
 
+    def __len__(self) -> int:
+        return len(self.dataset)
+
     def __getitem__(self, key: Key) -> Any:
         epoch, sample = key
         if self.config.check:
             self.read.append(sample)
-        try:
+        with naming(sample, "training"):
             return augment(self.dataset[sample], mix(self.config.seed, epoch, sample), self.config)
-        except Exception as error:
-            error.add_note(f"while reading sample {sample} of the training data")
-            raise
 
 
 class ValReader(Dataset[Any]):
@@ -39,15 +41,35 @@ class ValReader(Dataset[Any]):
         self.dataset = dataset
 
     def __getitem__(self, sample: int) -> Any:
-        try:
+        with naming(sample, "validation"):
             return self.dataset[sample]
-        except Exception as error:
-            error.add_note(f"while reading sample {sample} of the validation data")
-            raise
+
+
+class Numbers(Dataset[int]):
+    """What shares.py reads instead: each sample is its own number."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitem__(self, key: Key) -> int:
+        return key[1]
+
+
+@contextmanager
+def naming(sample: int, data: str) -> Iterator[None]:
+    """Let an error tell which sample was read."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while reading sample {sample} of the {data} data")
+        raise
 
 
 def build_loader(
-    dataset: Any, batches: Sampler[list[Key]], config: Config, stream: tuple[int, int]
+    data: Dataset[Any], batches: Sampler[list[Key]], config: Config, stream: tuple[int, int]
 ) -> DataLoader[Any]:
     """The loader of the training data: batches of Tensor[batch_size, ...].
 
@@ -56,7 +78,7 @@ def build_loader(
     if config.workers:
         start_forkserver()
     return DataLoader(
-        Reader(dataset, config),
+        data,
         batch_sampler=batches,
         num_workers=config.workers,
         # a worker forked from a process with CUDA and threads can hang

@@ -7,21 +7,15 @@ import math
 
 import torch
 import torch.distributed as dist
-from torch.utils.data import TensorDataset
 
-import loading
 import runtime
 from config import Config
-from loading import build_loader
+from loading import Numbers, build_loader
 from settings import parse
 from sharding import ShardedBatches
 
 SAMPLES = 20  # in the data, numbered from 0
 BATCH_SIZE = 10  # samples per rank and step
-
-# the samples are numbers here, and what data.py does to its own would fail on them; it stands at
-# the top, for a loader's workers come here, too
-loading.__dict__.update(augment=lambda item, *_: item)
 
 
 def main(config: Config) -> None:
@@ -37,21 +31,19 @@ def main(config: Config) -> None:
     rank, world_size = dist.get_rank(), dist.get_world_size()
 
     # ---- 2. data: every rank reads its own share of each batch
-    train_set = TensorDataset(torch.arange(SAMPLES))
-
-    samples, size, start = SAMPLES, BATCH_SIZE, 0
+    data, size, start = Numbers(SAMPLES), BATCH_SIZE, 0
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
-    shares = ShardedBatches(samples, size, rank, world_size, config.seed, start, shuffle=False)
+    shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start, shuffle=False)
 
-    loader = build_loader(train_set, shares, config, (rank, start))
+    loader = build_loader(data, shares, config, (rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(loader)
 
     # ---- 3. shares: until every sample was read once; the last step goes on with the next epoch
-    for step in range(1, 1 + math.ceil(samples / (size * world_size))):
-        (mine,) = next(train_batches)
+    for step in range(1, 1 + math.ceil(SAMPLES / (size * world_size))):
+        mine: torch.Tensor = next(train_batches)
         shown: list[list[int]] = [[] for _ in range(world_size)]
         dist.all_gather_object(shown, mine.tolist())
         for other in range(world_size if rank == 0 else 0):

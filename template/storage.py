@@ -108,11 +108,14 @@ def facts(folder: Path) -> dict[str, Any]:
     return manifest if whole else {}
 
 
-def damage(folder: Path) -> str | None:
-    """What makes a folder unusable; None when it is whole, or of a newer format. Raises OSError."""
-    manifest = facts(folder)
-    if is_newer(folder):
-        return None
+def is_newer(manifest: dict[str, Any]) -> bool:
+    """Whether a later version of this file has written the folder."""
+    number = manifest.get("format")
+    return isinstance(number, int) and number > FORMAT
+
+
+def damage(folder: Path, manifest: dict[str, Any]) -> str | None:
+    """What makes a folder of this format unusable; None when it is whole. Raises OSError."""
     try:
         if folder.name != f"step-{manifest['step']:09d}":
             return f"it is that of step {manifest['step']}"
@@ -125,12 +128,6 @@ def damage(folder: Path) -> str | None:
     except (ValueError, KeyError, TypeError):
         return f"{MANIFEST} is not there or does not match its checksum"
     return None
-
-
-def is_newer(folder: Path) -> bool:
-    """Whether a later version of this file has written the folder."""
-    number = facts(folder).get("format")
-    return isinstance(number, int) and number > FORMAT
 
 
 def size_and_crc32(path: Path) -> list[int]:

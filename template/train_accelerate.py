@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import GradientAccumulationPlugin
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 import checkpoint
 import diagnose
@@ -18,7 +18,7 @@ import signals
 from config import Config
 from data import build_datasets
 from evaluation import evaluate
-from loading import build_loader, build_val_loader, to_device
+from loading import Reader, build_loader, build_val_loader, to_device
 from log import Log
 from model import build_model, loss_sums
 from optimizer import build_optimizer, scale_gradients, set_learning_rate
@@ -39,6 +39,7 @@ def main(config: Config) -> None:
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         dataloader_config=DataLoaderConfiguration(split_batches=True),
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         # not what `accelerate config` says: the settings of a run decide
         mixed_precision="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
@@ -53,12 +54,12 @@ def main(config: Config) -> None:
     first_step, resumed, best_loss = checkpoint.newest(config)
 
     # ---- 2. data: every rank reads its own share of each batch
-    samples, size, start = len(train_set), config.micro_batch_size, first_step * accumulate
+    data, size, start = Reader(train_set, config), config.micro_batch_size, first_step * accumulate
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
-    shares = ShardedBatches(samples, size * world_size, 0, 1, config.seed, start)
+    shares = ShardedBatches(len(data), size * world_size, 0, 1, config.seed, start)
 
-    loader = build_loader(train_set, shares, config, (rank, start))
+    loader = build_loader(data, shares, config, (rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(accelerator.prepare(loader))
@@ -67,7 +68,7 @@ def main(config: Config) -> None:
 
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
-    net = build_model(config)
+    net = build_model(config).to(device)
     runtime.seed_everything(config.seed, rank)
 
     optimizer = build_optimizer(net, config)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
 
 import checkpoint
 import diagnose
@@ -16,7 +17,7 @@ import signals
 from config import Config
 from data import build_datasets
 from evaluation import evaluate
-from loading import build_loader, build_val_loader, to_device
+from loading import Reader, build_loader, build_val_loader, to_device
 from log import Log
 from model import build_model, loss_sums
 from optimizer import build_optimizer, scale_gradients, set_learning_rate
@@ -36,7 +37,7 @@ def main(config: Config) -> None:
     # NCCL between GPUs, gloo between CPUs
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        strategy="ddp",
+        strategy=DDPStrategy(gradient_as_bucket_view=True),
         devices=config.processes,
         num_nodes=config.nodes,
     )
@@ -51,12 +52,12 @@ def main(config: Config) -> None:
     first_step, resumed, best_loss = checkpoint.newest(config)
 
     # ---- 2. data: every rank reads its own share of each batch
-    samples, size, start = len(train_set), config.micro_batch_size, first_step * accumulate
+    data, size, start = Reader(train_set, config), config.micro_batch_size, first_step * accumulate
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
-    shares = ShardedBatches(samples, size, rank, world_size, config.seed, start)
+    shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start)
 
-    loader = build_loader(train_set, shares, config, (rank, start))
+    loader = build_loader(data, shares, config, (rank, start))
 
     # batches come one after the other and without end
     train_batches = iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
@@ -65,7 +66,7 @@ def main(config: Config) -> None:
 
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
-    net = build_model(config)
+    net = build_model(config).to(device)
     runtime.seed_everything(config.seed, rank)
 
     optimizer = build_optimizer(net, config)

@@ -84,7 +84,7 @@ def test_a_damaged_one_is_skipped_with_its_reason(
             shutil.rmtree(folder(config, 3))
             folder(config, 3).mkdir()
     assert newest(config) == (2, folder(config, 2))
-    assert f"skipped checkpoint {folder(config, 3)}: " in capsys.readouterr().out
+    assert f"skipped checkpoint {folder(config, 3)}: " in capsys.readouterr().err
 
 
 def test_a_damaged_one_of_a_later_step_pushes_no_good_one_out(config: Config) -> None:

@@ -165,7 +165,7 @@ def planted(alone: None, tmp_path: Path) -> Planted:  # noqa: ARG001
         files = {"state.pt": storage.size_and_crc32(folder / "state.pt")}
         text = storage.manifest_text(storage.facts(folder) | {"files": files})
         (folder / "manifest.json").write_text(text)
-        assert storage.damage(folder) is None
+        assert storage.damage(folder, storage.facts(folder)) is None
         return folder
 
     return plant
