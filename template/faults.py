@@ -92,7 +92,7 @@ def leave(status: int) -> NoReturn:
     # torch's connections to ranks that are gone may keep the interpreter from its end; rank 0 has
     # a tracker to close
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # it has to outlive this function
-    faulthandler.dump_traceback_later(5 if is_first() else 2, exit=True, file=nowhere)
+    faulthandler.dump_traceback_later(3 if is_first() else 2, exit=True, file=nowhere)
     sys.exit(status)
 
 
@@ -111,7 +111,7 @@ def first_cause(mine: str, config: Config, wait: bool) -> str:
         # torch would try for ten seconds to reach a store that is gone
         socket.create_connection((host, port), timeout=3).close()
         store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=3))
-        end = time.monotonic() + (2 if wait else 0)
+        end = time.monotonic() + (1 if wait else 0)
         while time.monotonic() < end and not store.check([key]):
             time.sleep(0.1)
         return store.compare_set(key, "", mine).decode()

@@ -332,7 +332,7 @@ def restart(run: Attempt, random: Random, figures: Figures, since: int) -> int:
 def test_a_launcher_that_restarts_killed_ranks_loses_nothing(
     digits: dict[str, Path], undisturbed: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
-    """Three attempts; each rank that is left takes five seconds to end."""
+    """Three attempts; each rank that is left takes some seconds to end."""
     random, figures, restarts = Random(method), Figures(), 17 if SOAK else 2
     command = ["torchrun", "--standalone", "--max-restarts", str(restarts)]
     command += ["--nproc-per-node", "2", "train.py"]
