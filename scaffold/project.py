@@ -2,7 +2,6 @@
 
 import errno
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +11,16 @@ from copier import Settings, run_copy
 from plumbum import ProcessExecutionError, local
 
 from scaffold import __version__
-from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
-from scaffold.names import pasted, printable
+from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.git import AGAIN, QUIET, failed, git
+from scaffold.names import pasted
 from scaffold.signals import end_if_signalled
 from scaffold.staging import check_there, staging
 from scaffold.template import template_folder
 from scaffold.verify import verify
 
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
-LITTLE = 2**20  # bytes; a first commit needs half of it
+NO_GIT = "nothing was changed; mend it, or add --no-git and commit yourself"
 
 
 def new(path: Path, answers: dict[str, str], git: bool) -> list[str]:
@@ -31,7 +31,7 @@ def new(path: Path, answers: dict[str, str], git: bool) -> list[str]:
     """
     check_place(path)
     with staging(path.parent) as room:
-        folder = render(answers, room)
+        folder = render(template_folder(room), answers, room / "project")
         names = files(folder)
         if git and not inside_repository(path.parent):
             first_commit(folder, f"Start from scaffold {__version__} ({answers['method']})")
@@ -51,7 +51,7 @@ def preview(path: Path, answers: dict[str, str]) -> list[str]:
     """The names of the files that `new` would make; nothing is left behind."""
     check_place(path)
     with staging(Path(tempfile.gettempdir())) as room:
-        return files(render(answers, room))
+        return files(render(template_folder(room), answers, room / "project"))
 
 
 def check_place(path: Path) -> None:
@@ -81,12 +81,12 @@ def _check_place(path: Path, other: str) -> None:
         raise ScaffoldError(f"`{path.parent}` is not writable", other, PRECONDITION)
 
 
-def render(answers: dict[str, str], room: Path) -> Path:
-    """The template rendered in a folder of the room, and verified.
+def render(template: Path, answers: dict[str, str], folder: Path) -> Path:
+    """The template rendered in a new folder of a room, and verified.
 
     The user's own copier settings have no say, and nothing is run.
     """
-    template, folder = template_folder(room), room / "project"
+    room = folder.parent
     end_if_signalled()
     try:
         with copier_in(room):
@@ -100,7 +100,7 @@ def render(answers: dict[str, str], room: Path) -> Path:
                 unsafe=False,
             )
     except ProcessExecutionError as error:  # copier asks git whether the template is a bundle
-        raise git_failed(room, error.stderr) from error
+        raise failed(room, error.stderr, AGAIN) from error
     end_if_signalled()
     verify(folder)
     return folder
@@ -140,7 +140,7 @@ def first_commit(folder: Path, message: str) -> None:
     for key, value in (("user.name", "scaffold"), ("user.email", "scaffold@localhost")):
         if not git(folder.parent, "config", key).stdout.strip():
             identity += ["-c", f"{key}={value}"]
-    options = [*identity, "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"]
+    options = [*identity, *QUIET]
     for arguments in (
         ["init", "--quiet", "--initial-branch=main"],
         [*options, "add", "--all"],
@@ -148,35 +148,4 @@ def first_commit(folder: Path, message: str) -> None:
     ):
         done = git(folder, *arguments)
         if done.returncode != 0:
-            raise git_failed(folder, done.stderr)
-
-
-def git_failed(folder: Path, said: str) -> Exception:
-    """The error of a git that said this in a folder and ended."""
-    disk = os.statvfs(folder)
-    if disk.f_bavail * disk.f_frsize < LITTLE or (disk.f_files and not disk.f_favail):
-        # not all that git says then tells of the disk
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    reason = (said.strip().splitlines() or ["no reason given"])[-1]
-    remedy = "nothing was changed; mend it, or add --no-git and commit yourself"
-    return ScaffoldError(f"git failed: {printable(reason)}", remedy, FAILURE)
-
-
-def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in a folder, whatever repository this program was called from."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        return subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise ScaffoldError(
-            "git is not installed", "install git, or add --no-git", FAILURE
-        ) from error
+            raise failed(folder, done.stderr, NO_GIT)

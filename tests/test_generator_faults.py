@@ -21,6 +21,7 @@ import pytest
 from conftest import BIN, ROOT, Result, environment, make, run, scaffold
 from scaffold import project, staging, template
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
+from scaffold.template import template_folder
 from scaffold.verify import verify
 
 SOAK = "SOAK" in os.environ
@@ -504,7 +505,8 @@ def test_a_damaged_template_makes_no_project(
     verified: list[Path] = []
     monkeypatch.setattr(project, "verify", verified.append)
     with staging.staging(tmp_path / "work") as room:
-        folder = project.render({"project_name": "digits", "method": "fabric"}, room)
+        answers = {"project_name": "digits", "method": "fabric"}
+        folder = project.render(template_folder(room), answers, room / "project")
         (folder / "link.py").symlink_to("/etc/passwd")
         with pytest.raises(ScaffoldError, match=r"`link\.py`: no plain file"):
             verify(folder)

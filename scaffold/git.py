@@ -1,0 +1,65 @@
+"""Runs git, whatever repository this program was called from."""
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+from scaffold.errors import FAILURE, ScaffoldError
+from scaffold.names import printable
+
+LITTLE = 2**20  # bytes; a first commit needs half of it
+AGAIN = "nothing was changed; mend it and run it again"
+# for what is done in a project's repository: no hook runs, nothing asks for a signature
+QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false")
+NOBODY = {  # who makes a commit that no branch will have
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "scaffold"), ("EMAIL", "scaffold@localhost"))
+}
+
+
+def git(
+    folder: Path, *arguments: str, text: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run git in a folder, with a text on its stdin and more variables in its environment.
+
+    It leads a group of its own: a Ctrl-C on the terminal must not stop it half-way.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            # messages are read here, and some are taken apart
+            env=environment | {"LC_ALL": "C"} | variables,
+            input=text or "",
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+            process_group=0,
+        )
+    except FileNotFoundError as error:
+        remedy = "install git, or add --no-git"
+        raise ScaffoldError("git is not installed", remedy, FAILURE) from error
+
+
+def ask(folder: Path, *arguments: str, text: str | None = None, **variables: str) -> str:
+    """What git answers; no hook runs.
+
+    Raises its failure as ScaffoldError, or as OSError where the disk is full.
+    """
+    done = git(folder, *QUIET, *arguments, text=text, **variables)
+    if done.returncode != 0:
+        raise failed(folder, done.stderr, AGAIN)
+    return done.stdout
+
+
+def failed(folder: Path, said: str, remedy: str) -> Exception:
+    """The error of a git that said this in a folder and ended."""
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < LITTLE or (disk.f_files and not disk.f_favail):
+        # not all that git says then tells of the disk
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    reason = (said.strip().splitlines() or ["no reason given"])[-1]
+    return ScaffoldError(f"git failed: {printable(reason)}", remedy, FAILURE)
