@@ -14,6 +14,7 @@ import sampler
 import saving
 import startup
 import step
+import switch
 from measure import Comparison
 
 README = Path(__file__).with_name("README.md")
@@ -25,7 +26,7 @@ LIBRARIES = ("torch", "lightning", "accelerate", "copier", "cookiecutter", "clic
 def main() -> None:
     """Measure everything; the README changes only when all went well."""
     described = conditions()  # with the load before ours
-    parts = (startup, new, sampler, saving, step)
+    parts = (startup, new, switch, sampler, saving, step)
     results = table([comparison for part in parts for comparison in part.comparisons()])
     print(f"{results}\n\n{described}")
     before, rest = README.read_text().split(BEGIN)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import yaml
 
+from scaffold import __version__
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.names import check_name, printable
-from scaffold.template import Question, questions
+from scaffold.releases import numbers, questions_of, unknown
+from scaffold.template import Question
 
 FILE = ".copier-answers.yml"
 LARGEST = 4096  # bytes; ours has 200
@@ -48,9 +50,9 @@ def read_answers(root: Path) -> Answers:
     Raises ScaffoldError, with the line and the key, where they are not as scaffold wrote them.
     """
     path = root / FILE
-    asked = {question.name: question for question in questions()}
-    values: dict[str, str] = {}
     lines = _lines(path)
+    asked = {question.name: question for question in questions_of(_version(lines))}
+    values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
@@ -63,6 +65,15 @@ def read_answers(root: Path) -> Answers:
         if key not in values:
             raise _refusal(path, len(lines), f"`{key}` is missing")
     return Answers(values["_commit"].removeprefix("v"), {key: values[key] for key in asked})
+
+
+def _version(lines: list[str]) -> str:
+    """The version whose questions were asked: that which the lines tell, or the installed one."""
+    told = [line.removeprefix("_commit: ") for line in lines if line.startswith("_commit: ")]
+    version = told[0].removeprefix("v") if told and VERSION.match(told[0]) else __version__
+    if numbers(version) > numbers(__version__):
+        raise unknown(version)
+    return version
 
 
 def _lines(path: Path) -> list[str]:

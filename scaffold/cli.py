@@ -9,13 +9,19 @@ from scaffold import __version__
 from scaffold.errors import FAILURE, USAGE, ScaffoldError
 from scaffold.names import printable
 
-COMMANDS = ("choose", "completion", "methods", "new", "shares", "status")
+COMMANDS = (
+    "abort", "choose", "completion", "diff", "doctor", "methods", "new", "shares", "status",
+    "switch", "update",
+)  # fmt: skip
 EXAMPLES = """\b
 Examples:
   scaffold new --method fabric myproj     a project that trains on two GPUs, or on a CPU
   scaffold choose                         which of the four methods
   scaffold shares                         which samples each rank sees, method by method
+  scaffold switch --method torchrun       the project here, trained in another way
+  scaffold update                         what is new in scaffold, in the project here
   scaffold status                         what the project here was made with
+  scaffold doctor                         whether training would start here
 """
 
 

@@ -2,6 +2,8 @@
 
 FAILURE = 1  # it was right to try, and it went wrong
 USAGE = 2  # the command line is wrong
+CONFLICTS = 3  # it was done, and left something to decide
+UPDATE_WAITS = 4  # `scaffold status --check`: the installed version is newer
 PRECONDITION = 5  # the place or the state it was run in is wrong
 
 

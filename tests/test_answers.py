@@ -18,20 +18,21 @@ import yaml
 from conftest import ROOT, make, scaffold
 from scaffold import __version__
 from scaffold.answers import FILE, read_answers
-from scaffold.commands.status import numbers
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.methods import METHODS
+from scaffold.releases import numbers
 
 TAMPERED = 300 if "SOAK" in os.environ else 50
+TODAY = f"v{__version__}"
 MARK = "opened"  # a file that code in an answers file would make
-GOOD = b"""# The answers that made this project; `scaffold` reads them, so leave them as they are
-_commit: v0.1.0
+GOOD = f"""# The answers that made this project; `scaffold` reads them, so leave them as they are
+_commit: {TODAY}
 _src_path: scaffold
 example: digits
 method: torchrun
 project_name: "digits"
 tracker: tensorboard
-"""
+""".encode()
 # what people and their tools have done to such files, or would do to hurt
 INJECTED = [
     f"!!python/object/apply:os.system ['touch {MARK}']",
@@ -103,9 +104,9 @@ def test_every_kind_of_name_is_read_as_it_was_given(name: str, tmp_path: Path) -
     [
         (b"scaffold\nex", b"gh:evil/x\nex", " line 3: `_src_path` is `gh:evil/x`, no plain word"),
         (b"scaffold\nex", b"elsewhere\nex", " line 3: `_src_path` is `elsewhere` and not"),
-        (b"v0.1.0", b"HEAD", " line 2: `_commit` is `HEAD`, no version such as v0.1.0"),
-        (b"v0.1.0", b"v0.1.0-evil", " line 2: `_commit` is `v0.1.0-evil`, no version"),
-        (b"v0.1.0", "v\u0661.1.0".encode(), " line 2: `_commit` is `v\u0661.1.0`, no plain word"),
+        (TODAY.encode(), b"HEAD", " line 2: `_commit` is `HEAD`, no version such as v0.1.0"),
+        (TODAY.encode(), b"v0.1.0-evil", " line 2: `_commit` is `v0.1.0-evil`, no version"),
+        (TODAY.encode(), "v\u0661.1.0".encode(), " line 2: `_commit` is `v\u0661.1.0`, no plain"),
         (b"torchrun", b"ddp", " line 5: `method` is `ddp`, none of: spawn, torchrun, fabric"),
         (b"torchrun", b"[torchrun]", " line 5: `method` is `[torchrun]`, no plain word"),
         (b"torchrun", b"", " line 5: `method` is ``, no plain word"),
@@ -246,10 +247,10 @@ def test_status_tells_what_a_project_was_made_with(
     told = json.loads(scaffold("status", "--json", folder=folder).out)
     assert told["path"] == str(projects["fabric"])
     assert (told["method"], told["newer"]) == ("fabric", False)
-    write(tmp_path, GOOD.replace(b"v0.1.0", b"v0.0.9"))
+    write(tmp_path, GOOD.replace(TODAY.encode(), b"v0.0.9"))
     assert json.loads(scaffold("status", "--json", folder=tmp_path).out)["newer"] is True
     last = scaffold("status", folder=tmp_path).out.splitlines()[-1]
-    assert last == "the installed scaffold is newer than the project"
+    assert last == "the installed scaffold is newer than the project: scaffold update"
     assert numbers("0.9.9") < numbers("0.10.0") < numbers("1.0.0")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import BIN, ROOT, TEMPLATE, environment, metrics, run, scaffold
+from scaffold.bundle import release_commits
 from scaffold.methods import METHODS
 
 # the versions that the tests use; without byte-compiling an installation takes half the time
@@ -40,6 +41,19 @@ def test_the_wheel_carries_the_template_and_nothing_it_left_behind(wheel: Path) 
     assert names == own
     assert "train_fabric.py" in names
     assert not [name for name in names if "cache" in name]
+
+
+def test_the_wheel_carries_the_templates_of_all_releases(wheel: Path, tmp_path: Path) -> None:
+    """As far as this checkout knows them: a shallow one knows none."""
+    known = release_commits(ROOT) if (ROOT / ".git").exists() else {}
+    with zipfile.ZipFile(wheel) as packed:
+        assert "scaffold/_changelog.md" in packed.namelist()
+        assert ("scaffold/_releases.bundle" in packed.namelist()) == bool(known)
+        if known:
+            packed.extract("scaffold/_releases.bundle", tmp_path)
+            bundle = tmp_path / "scaffold/_releases.bundle"
+            heads = run(["git", "bundle", "list-heads", str(bundle)]).out.split()[1::2]
+            assert heads == [f"refs/tags/v{version}" for version in known]
 
 
 def test_the_wheel_works_in_an_empty_environment_away_from_the_repository(

@@ -12,6 +12,8 @@ from scaffold.methods import METHODS
 from scaffold.names import check_name, check_path, pasted, printable
 from scaffold.terminal import ask, show_json
 
+WAYS = ("fail", "skip", "overwrite", "merge")  # what to do with files that are there already
+
 
 class QuestionsAsFlags(click.Command):
     """A command with a flag for each question of copier.yml, so that there is one list of them."""
@@ -34,27 +36,51 @@ class QuestionsAsFlags(click.Command):
 Examples:
   scaffold new --method torchrun myproj
   scaffold new --method fabric --dry-run myproj
+  scaffold new --method fabric --on-conflict merge .
 """,
 )
 @click.argument("path", required=False)
 @click.option("--defaults", is_flag=True, help="Ask nothing; take the default of what is missing.")
 @click.option("--no-git", is_flag=True, help="Make no git repository and no commit.")
+@click.option(
+    "--on-conflict",
+    "way",
+    default="fail",
+    help=f"What to do with files that PATH has already: {', '.join(WAYS)}. [default: fail]",
+)
 @click.option("--dry-run", is_flag=True, help="List the files and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def new(
-    path: str | None, defaults: bool, no_git: bool, dry_run: bool, as_json: bool, **given: Any
+    path: str | None,
+    defaults: bool,
+    no_git: bool,
+    way: str,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
-    """Make a project in the new folder PATH."""
+    """Make a project in the new folder PATH, or of the git repository that lies there.
+
+    In a repository the files are staged for you to look at and commit; --on-conflict says what
+    happens to those that it has already: skip keeps yours, overwrite takes the project's, and merge
+    leaves both in a conflict of git. `scaffold abort` takes it all back.
+    """
     if path is None:
         path = ask("PATH", "Folder of the project", "scaffold new --method fabric myproj")
     check_path(path)
     target = Path(path)
     answers = complete(given, folder_name(target) if path.strip() else "", defaults)
     check_name(answers["project_name"])
+    if way not in WAYS:
+        fact = f"--on-conflict `{printable(way)}` does not exist"
+        raise ScaffoldError(fact, f"choose one of: {', '.join(WAYS)}", USAGE)
     # until this process ends: once the project is there, it also tells so
     signals.hold()
-    from scaffold import project  # imports copier, which takes half a second
+    from scaffold import adoption, project  # imports copier, which takes half a second
 
+    if adoption.is_repository(target):
+        adopt(path, answers, way, dry_run, as_json)
+        return
     names = (
         project.preview(target, answers) if dry_run else project.new(target, answers, not no_git)
     )
@@ -76,6 +102,27 @@ def new(
         if not no_git and not (target / ".git").exists():
             click.echo("it lies in a git repository already, so nothing was committed", err=True)
         click.echo("\n".join(f"  {step}" for step in steps))
+
+
+def adopt(path: str, answers: dict[str, str], way: str, dry_run: bool, as_json: bool) -> None:
+    """Add a project to the folder at path, which has files of its own."""
+    from scaffold import adoption, outcome
+
+    names, there = adoption.preview(Path(path), answers)
+    if there and not as_json:
+        click.echo(f"already there: {', '.join(map(printable, there))}", err=True)
+    if way == "fail" and adoption.is_taken(Path(path)):
+        raise adoption.refusal(Path(path), there)
+    if dry_run:
+        if as_json:
+            show_json({"path": path, **answers, "files": names, "conflicts": there})
+        else:
+            click.echo("\n".join(names))
+        return
+    message = f"Add a project of scaffold ({answers['method']})"
+    done = adoption.adopt(Path(path), answers, way, message)
+    steps = ["pip install -e '.[test]'", METHODS[answers["method"]].launch]
+    outcome.show(message, done, steps, dry_run, as_json)
 
 
 def folder_name(path: Path) -> str:

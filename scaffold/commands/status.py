@@ -1,33 +1,38 @@
-"""`scaffold status`: what the project here was made with."""
+"""`scaffold status`: what the project here was made with, and whether something waits."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from scaffold import __version__
+from scaffold.errors import UPDATE_WAITS
 from scaffold.terminal import show_json
 
 
 @click.command()
+@click.option("--check", is_flag=True, help="End with status 4 when an update waits.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def status(as_json: bool) -> None:
-    """Tell what the project in this folder was made with."""
-    # reads YAML, which the other commands start without
+def status(check: bool, as_json: bool) -> None:
+    """Tell what the project in this folder was made with, and what waits: an update, conflicts."""
+    # reads YAML and asks git, which the other commands start without
     from scaffold.answers import find_project, read_answers
+    from scaffold.place import conflicts
+    from scaffold.releases import numbers
 
     root = find_project(Path.cwd())
+    left = conflicts(root)
     answers = read_answers(root)
     newer = numbers(__version__) > numbers(answers.version)
     values = {**answers.values, "version": answers.version, "installed": __version__}
     if as_json:
-        show_json({"path": str(root), **values, "newer": newer})
-        return
-    for name, value in values.items():
-        click.echo(f"{name:14}{value}")
-    if newer:
-        click.echo("the installed scaffold is newer than the project")
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """The version as numbers, which compare as versions do."""
-    return tuple(map(int, version.split(".")))
+        show_json({"path": str(root), **values, "newer": newer, "conflicts": left})
+    else:
+        for name, value in values.items():
+            click.echo(f"{name:14}{value}")
+        for name in left:
+            click.echo(f"conflict: {name}; edit it and git add it, or scaffold abort")
+        if newer:
+            click.echo("the installed scaffold is newer than the project: scaffold update")
+    if check and newer:
+        sys.exit(UPDATE_WAITS)

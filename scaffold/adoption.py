@@ -1,0 +1,101 @@
+"""Makes a project of a repository that exists: the same merge, with nothing as its base."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from scaffold.answers import FILE
+from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.git import ask
+from scaffold.merge import Outcome, check_untracked
+from scaffold.move import merged
+from scaffold.names import printable
+from scaffold.place import line_ends
+from scaffold.project import files, render
+from scaffold.ready import ready
+from scaffold.staging import staging
+from scaffold.template import template_folder
+
+
+def is_repository(path: Path) -> bool:
+    """Whether a folder has anything in it, be it git's alone; a link is no folder here."""
+    try:
+        return path.is_dir() and not path.is_symlink() and any(path.iterdir())
+    except OSError:  # a path that no project can have
+        return False
+
+
+def is_taken(path: Path) -> bool:
+    """Whether a folder holds anything but git's own."""
+    return any(child.name != ".git" for child in path.iterdir())
+
+
+def refusal(path: Path, there: list[str]) -> ScaffoldError:
+    """The error of a folder that is not empty; there: the files that are in the way."""
+    fact = f"`{path}` exists and is not empty"
+    ways = "skip, overwrite or merge" if there else "skip: none of its files is in the way"
+    remedy = f"choose another path, or --on-conflict {ways}; nothing was changed"
+    return ScaffoldError(fact, remedy, PRECONDITION)
+
+
+def preview(path: Path, answers: dict[str, str]) -> tuple[list[str], list[str]]:
+    """(files, those that are otherwise there) of the project that `adopt` would make."""
+    with staging(Path(tempfile.gettempdir())) as room:
+        folder = render(template_folder(room), answers, room / "new")
+        return files(folder), collisions(path, folder)
+
+
+def collisions(folder: Path, render: Path) -> list[str]:
+    """The files of a rendered project that are otherwise in a folder."""
+    return [
+        name
+        for name in files(render)
+        if os.path.lexists(folder / name)
+        and not (
+            (folder / name).is_file()
+            and (folder / name).read_bytes() == (render / name).read_bytes()
+        )
+    ]
+
+
+def adopt(path: Path, answers: dict[str, str], way: str, message: str) -> Outcome:
+    """Add a project to the folder at path, staged in git and not committed.
+
+    Raises ScaffoldError where nothing could be undone; then nothing was changed.
+    """
+    if os.path.lexists(path / FILE):
+        remedy = "scaffold switch changes its method, scaffold update its version"
+        raise ScaffoldError(f"`{path}` is a project already", remedy, PRECONDITION)
+    place = ready(path.absolute())
+    with staging(Path(tempfile.gettempdir())) as room:
+        new, old = render(template_folder(room), answers, room / "new"), room / "old"
+        old.mkdir()
+        check_kinds(path, new)
+        if way == "skip":
+            for name in collisions(path, new):
+                (new / name).unlink()
+        check_untracked(place, line_ends(place), old, new)
+        outcome = merged(place, old, new, message)
+    if way == "overwrite":
+        take_theirs(path, outcome)
+    return outcome
+
+
+def check_kinds(path: Path, new: Path) -> None:
+    """Raise ScaffoldError where a file stands in the way of a folder, or a folder of a file."""
+    for child in new.rglob("*"):
+        there = path / child.relative_to(new)
+        if os.path.lexists(there) and (there.is_symlink() or there.is_dir() != child.is_dir()):
+            kind = "folder" if child.is_dir() else "plain file"
+            fact = f"`{printable(str(there))}` is no {kind}, as the project needs"
+            raise ScaffoldError(fact, "rename it; nothing was changed", PRECONDITION)
+
+
+def take_theirs(path: Path, outcome: Outcome) -> None:
+    """Settle each conflict with what the project has; before, git keeps the owner's."""
+    names = list(outcome.conflicts)
+    if names:
+        ask(path, "checkout", "--theirs", "--", *names)
+        ask(path, "add", "--force", "--", *names)
+        outcome.changed += names
+        outcome.conflicts.clear()

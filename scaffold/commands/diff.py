@@ -1,0 +1,45 @@
+"""`scaffold diff`: shows what a switch or an update would change."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from scaffold import signals
+from scaffold.errors import USAGE, ScaffoldError
+from scaffold.methods import METHODS
+from scaffold.names import printable
+from scaffold.terminal import show_json
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  scaffold diff                       what scaffold update would change
+  scaffold diff --method torchrun     what scaffold switch would change
+"""
+)
+@click.option("--method", help=f"Show a switch to this method ({', '.join(METHODS)}).")
+@click.option("--to", metavar="VERSION", help="Show an update to this version.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def diff(method: str | None, to: str | None, as_json: bool) -> None:
+    """Show as a patch what a switch or an update would change here; nothing is touched."""
+    signals.hold()
+    from dataclasses import asdict
+
+    from scaffold.move import rehearse  # imports copier, which takes half a second
+    from scaffold.moves import switching, updating
+
+    if method and to:
+        raise ScaffoldError("--method and --to are two moves", "show one after the other", USAGE)
+    if method and method not in METHODS:
+        fact = f"method `{printable(method)}` does not exist"
+        raise ScaffoldError(fact, f"choose one of: {', '.join(METHODS)}", USAGE)
+    move = switching(Path.cwd(), method) if method else updating(Path.cwd(), to)
+    outcome, patch = rehearse(move, color=sys.stdout.isatty() and not as_json)
+    if as_json:
+        show_json({"move": move.message, **asdict(outcome), "patch": patch})
+        return
+    click.echo(patch, nl=False)
+    for name, why in outcome.conflicts.items():
+        click.echo(f"conflict {printable(name)}: {why}", err=True)

@@ -1,0 +1,39 @@
+"""`scaffold doctor`: whether training would start on this machine."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from scaffold.errors import FAILURE, ScaffoldError
+from scaffold.terminal import show_json
+
+
+@click.command()
+@click.option("--python", help="The Python that trains; else that of the active environment.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def doctor(python: str | None, as_json: bool) -> None:
+    """See whether training would start here: Python, torch, GPUs, launcher, limits.
+
+    Two processes are really started and add up. The status is 1 where training would not start.
+    """
+    from scaffold.answers import find_project, read_answers
+    from scaffold.doctor.checks import findings, python_of_training
+    from scaffold.names import printable
+
+    try:
+        method = read_answers(find_project(Path.cwd())).values["method"]
+    except ScaffoldError:
+        method = None  # in no project: all methods are looked at
+    found = []
+    for finding in findings(python or python_of_training(), method):
+        found.append(finding)
+        if not as_json:
+            click.echo(f"{finding.state:5}{finding.name:8}{printable(finding.fact)}")
+            if finding.remedy:
+                click.echo(f"{'':13}hint: {finding.remedy}")
+    failed = any(finding.state == "fail" for finding in found)
+    if as_json:
+        show_json({"starts": not failed, "findings": [finding._asdict() for finding in found]})
+    if failed:
+        sys.exit(FAILURE)

@@ -1,0 +1,45 @@
+"""`scaffold switch`: changes the method of a project."""
+
+from pathlib import Path
+
+import click
+
+from scaffold import signals
+from scaffold.errors import USAGE, ScaffoldError
+from scaffold.methods import METHODS
+from scaffold.names import printable
+from scaffold.terminal import ask
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  scaffold switch --method torchrun
+  scaffold switch --method accelerate --dry-run
+"""
+)
+@click.option("--method", help=f"The method that it shall have ({', '.join(METHODS)}).")
+@click.option("--dry-run", is_flag=True, help="Tell what would change and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
+    """Change the method of the project here; your edits and your checkpoints stay.
+
+    The change is staged in git for you to look at and commit. Where you and the method changed the
+    same lines, git leaves a conflict, and the exit status is 3; `scaffold abort` takes it all back.
+    """
+    signals.hold()
+    from scaffold.move import carry_out, rehearse  # imports copier, which takes half a second
+    from scaffold.moves import switching
+    from scaffold.outcome import show
+
+    options = ", ".join(METHODS)
+    if method is None:
+        method = ask("--method", f"Method ({options})", f"add --method with one of: {options}")
+    if method not in METHODS:
+        fact = f"method `{printable(method)}` does not exist"
+        raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
+    move = switching(Path.cwd(), method)
+    outcome = rehearse(move)[0] if dry_run else carry_out(move)
+    there, new = METHODS[move.old["method"]], METHODS[method]
+    install = ["pip install -e '.[test]'"] if new.requires and new is not there else []
+    show(move.message, outcome, [*install, new.launch], dry_run, as_json)

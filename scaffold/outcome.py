@@ -1,0 +1,60 @@
+"""Tells what a merge did, or would do, and what its owner does next."""
+
+from dataclasses import asdict
+
+import click
+
+from scaffold.errors import CONFLICTS, ScaffoldError
+from scaffold.merge import Outcome
+from scaffold.names import printable
+from scaffold.terminal import show_json
+
+WORDS = {
+    "changed": "",
+    "added": "",
+    "removed": "",
+    "kept": ": edited here; the template has it no more",
+    "left_out": ": removed here; the template changed it",
+}
+
+
+def show(
+    message: str, outcome: Outcome, next_steps: list[str], dry_run: bool, as_json: bool
+) -> None:
+    """Print it. Raises ScaffoldError, with a status of its own, where conflicts are left."""
+    steps = [] if dry_run or outcome.is_empty else _steps(message, outcome, next_steps)
+    if as_json:
+        result = {"move": message, "dry_run": dry_run, **asdict(outcome), "next": steps}
+        show_json(result)
+    elif outcome.is_empty:
+        click.echo("nothing changes")
+    else:
+        click.echo("\n".join(_lines(outcome)))
+        if steps:
+            click.echo("\n" + "\n".join(f"  {step}" for step in steps))
+    if outcome.conflicts:
+        count = len(outcome.conflicts)
+        files = f"{count} file{'s' if count != 1 else ''}"
+        if dry_run:
+            fact, remedy = f"it would leave {files} to you", "nothing was changed"
+        else:
+            fact = f"{files} left to you: both sides have changed the same"
+            remedy = "edit each conflict, git add it, git commit; or scaffold abort"
+        raise ScaffoldError(fact, remedy, CONFLICTS)
+
+
+def _steps(message: str, outcome: Outcome, next_steps: list[str]) -> list[str]:
+    if outcome.conflicts:
+        return ["git diff", "git add FILE", "git commit", "scaffold abort"]
+    return ["git diff --cached", f'git commit -m "{message}"', *next_steps]
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    lists: dict[str, list[str]] = {name: getattr(outcome, name) for name in WORDS}
+    rows = [
+        f"{name.replace('_', ' '):9} {printable(path)}{WORDS[name]}"
+        for name, paths in lists.items()
+        for path in sorted(paths)
+    ]
+    rows += [f"{'conflict':9} {printable(path)}: {why}" for path, why in outcome.conflicts.items()]
+    return rows

@@ -1,0 +1,69 @@
+"""A project in its git repository: where it lies there, and what git keeps of it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.git import AGAIN, ask, failed, git
+from scaffold.names import printable
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project in a repository."""
+
+    root: Path  # the folder of the project
+    top: Path  # of the repository
+    git_dir: Path
+    prefix: str  # of the project in the repository: "" or such as "services/training/"
+    head: str  # the commit that is checked out
+
+    def name(self, path: str) -> str:
+        """How a file of the repository is called from the project."""
+        inside = path.startswith(self.prefix)
+        return path.removeprefix(self.prefix) if inside else f"/{path}"
+
+
+def find_place(root: Path) -> Place:
+    """The place of the project at root.
+
+    Raises ScaffoldError where git does not keep it, for then nothing could be undone.
+    """
+    wanted = ("--show-toplevel", "--absolute-git-dir", "--show-prefix")
+    found = git(root, "rev-parse", *wanted)
+    if found.returncode != 0:
+        if "not a git repository" not in found.stderr:  # as one that belongs to somebody else
+            raise failed(root, found.stderr, AGAIN)
+        raise ScaffoldError(
+            f"`{printable(str(root))}` is in no git repository, so nothing could be undone",
+            'git init && git add --all && git commit -m "Keep the project"',
+            PRECONDITION,
+        )
+    top, git_dir, prefix = found.stdout.split("\n")[:3]
+    head = git(root, "rev-parse", "--quiet", "--verify", "HEAD")
+    if head.returncode != 0:
+        raise ScaffoldError(
+            "the repository has no commit yet, so nothing could be undone",
+            'git add --all && git commit --allow-empty -m "Start"',
+            PRECONDITION,
+        )
+    return Place(root, Path(top), Path(git_dir), prefix, head.stdout.strip())
+
+
+def line_ends(place: Place) -> dict[str, str]:
+    """What git keeps of the project, and how its lines end there: {name: lf, crlf, mixed, ...}."""
+    listed = ask(place.root, "ls-files", "--eol", "-z").split("\0")
+    found = {}
+    for entry in filter(None, listed):
+        told, _, name = entry.partition("\t")
+        ends = re.match(r"i/(\S*)", told)
+        found[name] = ends[1] if ends else ""
+    return found
+
+
+def conflicts(root: Path) -> list[str]:
+    """The files of the project at root that a merge has left to its owner; without git, none."""
+    flags = ("--name-only", "--relative", "--diff-filter=U", "-z")
+    listed = git(root, "diff", *flags).stdout.split("\0")
+    return sorted({printable(name) for name in filter(None, listed)})

@@ -1,0 +1,86 @@
+"""A repository that exists becomes a project, and loses nothing by it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_merge import call, commit, content, repository, state, write
+
+from conftest import scaffold
+from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
+
+OURS = {"README.md": "# ours\n", "model.py": "ours = 1\n", "notes/a.txt": "a\n"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "team"
+    write(folder, OURS)
+    return repository(folder)
+
+
+def new(root: Path, *flags: str) -> tuple[int, str, str]:
+    result = scaffold("new", ".", "--method", "fabric", *flags, folder=root)
+    return result.status, result.out, result.err
+
+
+def test_by_default_it_lists_what_is_in_the_way_and_refuses(root: Path) -> None:
+    before = state(root)
+    for flags in ((), ("--on-conflict", "fail"), ("--dry-run",)):
+        status, out, err = new(root, *flags)
+        assert (status, out) == (PRECONDITION, "")
+        assert err.splitlines()[:2] == [
+            "already there: README.md, model.py", "error: `.` exists and is not empty"
+        ]  # fmt: skip
+        assert "--on-conflict skip, overwrite or merge" in err
+    assert new(root, "--on-conflict", "ask")[0] == USAGE
+    assert state(root) == before
+
+
+@pytest.mark.parametrize("way", ["skip", "overwrite", "merge"])
+def test_each_way_does_what_it_says_and_is_taken_back(root: Path, way: str) -> None:
+    before = state(root)
+    status, out, err = new(root, "--on-conflict", way, "--dry-run")
+    assert (status, "train.py" in out.splitlines()) == (0, True)
+    assert state(root) == before
+    status, out, err = new(root, "--on-conflict", way)
+    assert status == (CONFLICTS if way == "merge" else 0), err
+    assert err.startswith("already there: README.md, model.py\n")
+    files = content(root)
+    assert 'method: fabric\nproject_name: "team"\n' in files[".copier-answers.yml"]
+    assert files["notes/a.txt"] == "a\n"
+    assert ("ours = 1\n" in files["model.py"]) == (way != "overwrite")
+    assert ("def build_model" in files["model.py"]) == (way != "skip")
+    assert ("conflict  model.py: added here and by the template" in out) == (way == "merge")
+    assert call(root, "ls-files", "train.py") == "train.py\n"
+    assert scaffold("abort", folder=root).status == 0
+    assert state(root) == before
+
+
+def test_a_repository_with_nothing_of_the_project_needs_no_way(tmp_path: Path) -> None:
+    root = repository(tmp_path / "team")
+    status, out, err = new(root)
+    assert (status, err) == (0, "")
+    assert "added     train.py" in out
+    commit(root)
+    assert json.loads(scaffold("status", "--json", folder=root).out)["method"] == "fabric"
+    assert new(root, "--on-conflict", "merge")[0] == PRECONDITION  # it is a project already
+
+
+def test_what_could_not_be_undone_is_refused(tmp_path: Path, root: Path) -> None:
+    plain = tmp_path / "plain"
+    write(plain, OURS)
+    assert "is in no git repository" in new(plain, "--on-conflict", "merge")[2]
+    assert content(plain) == OURS
+    write(root, {"train.py": "not kept by git\n"})
+    status, _, err = new(root, "--on-conflict", "merge")
+    assert status == PRECONDITION
+    assert "git does not keep `train.py`, which would be overwritten" in err
+    (root / "train.py").unlink()
+    write(root, {"tests": "a file\n"})
+    commit(root)
+    assert "tests` is no folder, as the project needs" in new(root, "--on-conflict", "merge")[2]
+    write(root, {"model.py": "not committed\n"})
+    before = state(root)
+    assert "not committed: model.py" in new(root, "--on-conflict", "skip")[2]
+    assert state(root) == before

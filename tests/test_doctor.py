@@ -1,0 +1,104 @@
+"""`scaffold doctor` sees what would keep training from starting, and says what to do."""
+
+import json
+import socket
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import BIN, scaffold
+from scaffold.doctor import checks, machine
+
+GOOD: dict[str, Any] = {
+    "python": "3.11.7",
+    "executable": str(BIN / "python"),
+    "packages": dict.fromkeys(
+        ("torch", "numpy", "tqdm", "tyro", "lightning", "accelerate"), "2.13.0"
+    ),
+    "torch": {"cuda": "12.8", "available": True, "gloo": True, "nccl": "2.30.1", "gpus": []},
+}
+
+
+def test_two_processes_really_add_up(projects: dict[str, Path]) -> None:
+    result = scaffold("doctor", folder=projects["fabric"])
+    assert result.status == 0, result.out
+    lines = result.out.splitlines()
+    assert any(line.startswith("ok   ranks   two processes add up by ") for line in lines)
+    assert any(line == "ok   method  fabric: python train.py --devices 2" for line in lines)
+
+
+def test_without_torch_it_says_so_and_ends_with_1(tmp_path: Path) -> None:
+    """Asked for the Python of an empty environment, outside of a project."""
+    venv.create(tmp_path / "venv")
+    result = scaffold("doctor", "--json", "--python", "venv/bin/python", folder=tmp_path)
+    told = json.loads(result.out)
+    assert result.status == 1
+    assert not told["starts"]
+    found = {finding["name"]: finding for finding in told["findings"]}
+    assert found["torch"]["state"] == "fail"
+    assert found["torch"]["remedy"]
+    assert "ranks" not in found
+    missing = scaffold("doctor", "--python", tmp_path / "python", folder=tmp_path)
+    assert missing.status == 1
+    assert "Traceback" not in missing.err + missing.out
+
+
+def states(facts: dict[str, Any]) -> dict[str, str]:
+    return {finding.name: finding.state for finding in checks.check_torch(facts)}
+
+
+def changed(**torch: Any) -> dict[str, Any]:
+    return GOOD | {"torch": GOOD["torch"] | torch}
+
+
+def test_what_torch_and_the_gpus_lack_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = [{"name": "A", "gib": 80.0, "peers": [1]}, {"name": "A", "gib": 80.0, "peers": [0]}]
+    assert set(states(changed(gpus=gpus)).values()) == {"ok"}
+    other = [gpus[0], {"name": "B", "gib": 24.0, "peers": []}]
+    assert states(changed(gpus=other)) | {"gpus": "warn", "links": "warn"} == states(
+        changed(gpus=other)
+    )
+    assert states(changed(gpus=gpus, nccl=None))["nccl"] == "fail"
+    assert states(changed(gloo=False))["gloo"] == "fail"
+    old = GOOD | {"packages": GOOD["packages"] | {"torch": "2.5.1"}}
+    assert states(old)["torch"] == "fail"
+    assert states(changed(error="ImportError: libcudart.so.12"))["torch"] == "fail"
+    assert checks.check_python(GOOD | {"python": "3.10.2"}).state == "fail"
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho '| Driver Version: 535.1   CUDA Version: 12.2 |'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for torch, fact in (
+        ({"available": False, "cuda": None}, "this torch is for the CPU"),
+        ({"available": False}, "torch was built for 12.8"),
+        ({"available": False, "cuda": "12.1"}, "sees none of the GPUs"),
+    ):
+        finding = checks.check_driver(GOOD["torch"] | torch)
+        assert finding.state == "warn"
+        assert fact in finding.fact
+        assert finding.remedy
+
+
+def test_what_a_method_lacks_is_found() -> None:
+    without = GOOD | {"packages": GOOD["packages"] | {"accelerate": None}}
+    (finding,) = checks.check_packages(without, "accelerate", BIN)
+    assert (finding.state, finding.fact) == ("fail", "accelerate has no accelerate")
+    (finding,) = checks.check_packages(GOOD, "torchrun", Path("/nowhere"))
+    assert finding.state == "fail"
+    assert len(list(checks.check_packages(without, None, BIN))) == 4
+
+
+def test_limits_of_the_machine_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 4096))
+    finding = machine.check_files()
+    assert (finding.state, finding.remedy) == ("warn", "ulimit -n 4096")
+    monkeypatch.setattr(machine, "SHARED", 2**60)
+    assert machine.check_shared_memory().state == "warn"
+    with socket.create_server(("", machine.PORT)):
+        assert machine.check_port().state == "warn"
+    monkeypatch.setattr("socket.gethostname", lambda: "no-such-host.invalid")
+    assert machine.check_host().state == "warn"

@@ -1,0 +1,574 @@
+"""A change of the template meets a team's edits: nothing of theirs is lost, whatever git is set to.
+
+The template is a small one here, in two versions; test_switch.py moves whole projects.
+"""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import BIN
+from scaffold import merge, move
+from scaffold.answers import FILE
+from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
+from scaffold.git import git
+from scaffold.merge import Outcome, Renders
+from scaffold.move import Move, carry_out, rehearse
+from scaffold.place import Place, find_place
+from scaffold.undo import take_back
+
+TEXT = "".join(f"line_{number} = {number}\n" for number in range(1, 31))
+NEWER = TEXT.replace("line_3 = 3\n", "line_3 = 33\n").replace("line_27 = 27\n", "line_27 = 77\n")
+ANSWERS = {"project_name": "digits", "method": "fabric"}
+COPIER = "_subdirectory: template\nproject_name:\n  type: str\nmethod:\n  type: str\n"
+BASE = {"train.py": TEXT, "model.py": TEXT, "dropped.py": TEXT, "same.py": TEXT}
+Update = Callable[..., Outcome]
+
+
+def template(folder: Path, files: dict[str, str], version: str) -> Path:
+    """A template of these files, beside its answers file."""
+    answers = f"_commit: v{version}\n_src_path: scaffold\nmethod: {{{{ method }}}}\n"
+    for name, text in (files | {f"{FILE}.jinja": answers}).items():
+        path = folder / "template" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "copier.yml").write_text(COPIER)
+    return folder
+
+
+@pytest.fixture
+def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets what the template has in version 1.0.0 and in 2.0.0."""
+
+    def provide(old: dict[str, str], new: dict[str, str]) -> None:
+        folders = {
+            version: template(tmp_path / version, files, version)
+            for version, files in (("1.0.0", old), ("2.0.0", new))
+        }
+        monkeypatch.setattr(move, "template_of", lambda version, _: folders[version])
+
+    return provide
+
+
+def repository(folder: Path) -> Path:
+    """A git repository of a folder, with a first commit of all that is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    call(folder, "init", "--quiet", "--initial-branch=main")
+    call(folder, "config", "user.name", "team")
+    call(folder, "config", "user.email", "team@localhost")
+    commit(folder)
+    return folder
+
+
+def call(folder: Path, *words: str) -> str:
+    done = git(folder, *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def commit(folder: Path) -> None:
+    call(folder, "add", "--all", "--force")
+    call(folder, "commit", "--quiet", "--allow-empty", "--message", "edits")
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def made(folder: Path, files: dict[str, str]) -> Path:
+    """A project that version 1.0.0 of the template made, not yet in git."""
+    write(folder, files | {FILE: "_commit: v1.0.0\n_src_path: scaffold\nmethod: fabric\n"})
+    return folder
+
+
+def later(root: Path) -> Move:
+    return Move(root, "Update", "1.0.0", ANSWERS, "2.0.0", ANSWERS)
+
+
+def content(root: Path) -> dict[str, str]:
+    """All files of a project, but those of git."""
+    return {
+        str(path.relative_to(root)): path.read_bytes().decode(errors="surrogateescape")
+        for path in root.rglob("*")
+        if path.is_file() and ".git" not in path.relative_to(root).parts
+    }
+
+
+def state(root: Path) -> tuple[str, str, dict[str, str]]:
+    """All that a move could change: the commit, what git status says, and the files."""
+    return call(root, "rev-parse", "HEAD"), call(root, "status", "--porcelain"), content(root)
+
+
+@pytest.fixture
+def project(tmp_path: Path, templates: Callable[..., None]) -> Path:
+    """A project whose train.py the template changes, and whose dropped.py it drops."""
+    new = BASE | {"train.py": NEWER, "fresh.py": "fresh = 1\n"}
+    del new["dropped.py"]
+    templates(BASE, new)
+    return repository(made(tmp_path / "project", BASE))
+
+
+def test_what_nobody_edited_becomes_the_new_render(project: Path) -> None:
+    outcome = carry_out(later(project))
+    assert outcome.changed == [FILE, "train.py"]
+    assert (outcome.added, outcome.removed) == (["fresh.py"], ["dropped.py"])
+    assert (outcome.kept, outcome.left_out, outcome.conflicts) == ([], [], {})
+    files = content(project)
+    assert files.pop(FILE).startswith("_commit: v2.0.0\n")
+    assert files == {
+        "train.py": NEWER, "model.py": TEXT, "same.py": TEXT, "fresh.py": "fresh = 1\n"
+    }  # fmt: skip
+    assert not call(project, "diff", "--name-only")  # all is staged, for one look at it
+
+
+def test_edits_elsewhere_in_a_file_stay(project: Path) -> None:
+    write(project, {"train.py": TEXT.replace("line_15 = 15\n", "line_15 = 15\nours = 1\n")})
+    commit(project)
+    assert not carry_out(later(project)).conflicts
+    assert (project / "train.py").read_text() == NEWER.replace(
+        "line_15 = 15\n", "line_15 = 15\nours = 1\n"
+    )
+
+
+def test_two_conflicts_in_a_file_are_counted_and_told(project: Path) -> None:
+    ours = TEXT.replace("line_3 = 3\n", "line_3 = 0\n").replace("line_27 = 27\n", "line_27 = 0\n")
+    write(project, {"train.py": ours})
+    commit(project)
+    outcome = carry_out(later(project))
+    assert outcome.conflicts == {"train.py": "changed here and in the template, in 2 places"}
+    text = (project / "train.py").read_text()
+    assert all(f"{line}\n" in text for line in ("line_3 = 0", "line_27 = 0", "line_3 = 33"))
+    assert text.count("|||||||") == 2  # what both began with
+    # what git itself needs for mergetool and checkout --ours
+    assert call(project, "ls-files", "--unmerged").count("train.py") == 3
+    assert FILE not in outcome.conflicts
+
+
+def test_a_file_that_the_template_renames_takes_its_edits_along(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    templates({"train.py": TEXT}, {"training.py": NEWER})
+    root = repository(made(tmp_path / "renamed", {"train.py": TEXT}))
+    write(root, {"train.py": TEXT + "ours = 1\n"})
+    commit(root)
+    assert not carry_out(later(root)).conflicts
+    assert (root / "training.py").read_text() == NEWER + "ours = 1\n"
+    assert not (root / "train.py").exists()
+
+
+def test_a_file_that_the_user_moved_gets_the_change(project: Path) -> None:
+    (project / "src").mkdir()
+    call(project, "mv", "train.py", "src/train.py")
+    commit(project)
+    assert not carry_out(later(project)).conflicts
+    assert (project / "src/train.py").read_text() == NEWER
+    assert not (project / "train.py").exists()
+
+
+def test_an_edited_file_that_only_the_old_template_had_is_kept_and_listed(project: Path) -> None:
+    write(project, {"dropped.py": TEXT + "ours = 1\n"})
+    commit(project)
+    outcome = carry_out(later(project))
+    assert outcome.kept == ["dropped.py"]
+    assert not outcome.conflicts
+    assert (project / "dropped.py").read_text() == TEXT + "ours = 1\n"
+
+
+def test_a_file_that_the_user_has_already_is_a_conflict(project: Path) -> None:
+    write(project, {"fresh.py": "ours = 1\n"})
+    commit(project)
+    outcome = carry_out(later(project))
+    assert list(outcome.conflicts) == ["fresh.py"]
+    assert "ours = 1\n" in (project / "fresh.py").read_text()
+    assert "fresh = 1\n" in (project / "fresh.py").read_text()
+
+
+def test_a_file_that_the_user_deleted_stays_deleted_and_is_told(project: Path) -> None:
+    (project / "train.py").unlink()
+    commit(project)
+    outcome = carry_out(later(project))
+    assert outcome.left_out == ["train.py"]
+    assert not outcome.conflicts
+    assert not (project / "train.py").exists()
+
+
+def test_a_file_that_both_renamed_is_a_conflict_with_all_in_it(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    templates({"train.py": TEXT}, {"training.py": TEXT})
+    root = repository(made(tmp_path / "project", {"train.py": TEXT}))
+    call(root, "mv", "train.py", "loop.py")
+    write(root, {"loop.py": TEXT + "ours = 1\n"})
+    commit(root)
+    outcome = carry_out(later(root))
+    assert outcome.conflicts
+    assert any("ours = 1\n" in text for text in content(root).values())
+
+
+@pytest.mark.parametrize("gone", ["here", "in the template"])
+def test_a_file_that_one_renamed_and_the_other_deleted_loses_no_edit(
+    tmp_path: Path, templates: Callable[..., None], gone: str
+) -> None:
+    here = gone == "here"
+    templates(
+        {"train.py": TEXT, "a.py": "1\n"}, {"training.py": NEWER} if here else {"a.py": "1\n"}
+    )
+    root = repository(made(tmp_path / "project", {"train.py": TEXT, "a.py": "1\n"}))
+    if here:
+        (root / "train.py").unlink()
+    else:
+        call(root, "mv", "train.py", "loop.py")
+        write(root, {"loop.py": TEXT + "ours = 1\n"})
+    commit(root)
+    outcome = carry_out(later(root))
+    assert not outcome.conflicts
+    if here:
+        assert (outcome.left_out, outcome.removed) == (["training.py"], ["a.py"])
+        assert list(content(root)) == [FILE]
+    else:
+        assert outcome.kept == ["loop.py"]
+        assert content(root)["loop.py"] == TEXT + "ours = 1\n"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_project_in_a_subfolder_changes_nothing_around_it(tmp_path: Path) -> None:
+    top = tmp_path / "larger"
+    root = made(top / "services/train ing", BASE)
+    write(top, {"train.py": TEXT, "dropped.py": TEXT, "services/dropped.py": TEXT})
+    repository(top)
+    around = {name: text for name, text in content(top).items() if "ing/" not in name}
+    write(root, {"train.py": TEXT.replace("line_15 = 15\n", "ours = 1\n")})
+    commit(top)
+    assert rehearse(later(root))[0] == carry_out(later(root))
+    assert content(root)["train.py"] == NEWER.replace("line_15 = 15\n", "ours = 1\n")
+    assert "dropped.py" not in content(root)
+    assert around == {name: text for name, text in content(top).items() if "ing/" not in name}
+
+
+def test_windows_line_ends_stay_and_merge(project: Path) -> None:
+    for name in ("train.py", "model.py"):
+        ours = TEXT.replace("line_15 = 15\n", "ours = 1\n") if name == "train.py" else TEXT
+        (project / name).write_bytes(ours.replace("\n", "\r\n").encode())
+    commit(project)
+    outcome = carry_out(later(project))
+    assert not outcome.conflicts
+    assert outcome.changed == [FILE, "train.py"]
+    expected = NEWER.replace("line_15 = 15\n", "ours = 1\n").replace("\n", "\r\n")
+    assert (project / "train.py").read_bytes().decode() == expected
+
+
+def test_an_executable_file_stays_so(project: Path) -> None:
+    (project / "train.py").chmod(0o755)
+    commit(project)
+    carry_out(later(project))
+    assert (project / "train.py").read_text() == NEWER
+    assert (project / "train.py").stat().st_mode & stat.S_IXUSR
+
+
+def test_names_with_a_space_or_a_letter_beyond_ascii(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    files = {"my notes.md": TEXT, "größe.py": TEXT, "[a]*.txt": TEXT, "plain.py": TEXT}
+    templates(files, dict.fromkeys(files, NEWER))
+    root = repository(made(tmp_path / "project", files))
+    write(root, {"größe.py": TEXT.replace("line_3 = 3\n", "ours = 1\n"), "ünser file.py": "1\n"})
+    commit(root)
+    outcome = carry_out(later(root))
+    assert list(outcome.conflicts) == ["größe.py"]
+    assert {"my notes.md", "[a]*.txt", "plain.py"} <= set(outcome.changed)
+    take_back(find_place(root))
+    assert content(root)["my notes.md"] == TEXT
+
+
+HOSTILE = {
+    "core.hooksPath": "hooks",
+    "commit.gpgsign": "true",
+    "merge.conflictStyle": "merge",
+    "core.autocrlf": "true",
+    "merge.renames": "false",
+    "diff.renames": "false",
+    "diff.external": "false",
+    "diff.noprefix": "true",
+    "color.ui": "always",
+    "core.quotePath": "true",
+    "status.showUntrackedFiles": "all",
+    "log.showSignature": "true",
+    "core.excludesFile": "excluded",
+    "core.fileMode": "false",
+}
+
+
+def test_settings_and_hooks_of_the_user_do_not_matter(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project, {"src/model.py": TEXT, "train.py": TEXT.replace("line_15 = 15\n", "ours = 1\n")})
+    (project / "model.py").unlink()
+    commit(project)
+    plain = shutil.copytree(project, tmp_path / "plain")
+    expected = carry_out(later(plain))
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    for hook in ("pre-commit", "post-checkout", "prepare-commit-msg", "post-index-change"):
+        (hooks / hook).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+        (hooks / hook).chmod(0o755)
+    (tmp_path / "excluded").write_text("fresh.py\n*.md\n")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    for name, value in HOSTILE.items():
+        path = str(tmp_path / value) if value in ("hooks", "excluded") else value
+        call(project, "config", name, path)
+    for name in ("user.name", "user.email"):
+        call(project, "config", "--unset", name)
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    assert rehearse(later(project))[0] == expected
+    assert carry_out(later(project)) == expected
+    assert not (tmp_path / "ran").exists()
+    assert call(project, "diff", "--cached", "--quiet", "HEAD", "--", "same.py") == ""
+    plain_tree, tree = (call(root, "write-tree") for root in (plain, project))
+    assert tree == plain_tree
+
+
+@pytest.mark.parametrize("kind", ["detached", "shallow", "worktree"])
+def test_heads_and_clones_of_any_kind(tmp_path: Path, project: Path, kind: str) -> None:
+    write(project, {"train.py": TEXT.replace("line_15 = 15\n", "ours = 1\n")})
+    commit(project)
+    root = tmp_path / "other"
+    match kind:
+        case "detached":
+            call(project, "checkout", "--quiet", "--detach", "HEAD")
+            root = project
+        case "shallow":
+            call(tmp_path, "clone", "--quiet", "--depth=1", f"file://{project}", str(root))
+        case "worktree":
+            call(project, "worktree", "add", "--quiet", str(root))
+    before = state(root)
+    assert rehearse(later(root))[0] == carry_out(later(root))
+    assert content(root)["train.py"] == NEWER.replace("line_15 = 15\n", "ours = 1\n")
+    assert take_back(find_place(root)) == "Update"
+    assert state(root) == before
+
+
+def old_git(folder: Path) -> Path:
+    """A git that says it is 2.34 and refuses what came later."""
+    real = shutil.which("git")
+    folder.mkdir()
+    (folder / "git").write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        '  *" version") echo "git version 2.34.1"; exit ;;\n'
+        '  *zdiff3*) echo "fatal: unknown style zdiff3" >&2; exit 128 ;;\n'
+        '  *"merge-tree --write-tree"*) echo "usage: git merge-tree" >&2; exit 129 ;;\n'
+        "esac\n"
+        f'exec {real} "$@"\n'
+    )
+    (folder / "git").chmod(0o755)
+    return folder
+
+
+def test_git_2_34_does_as_well(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project, {"train.py": TEXT.replace("line_3 = 3\n", "line_3 = 0\n")})
+    commit(project)
+    monkeypatch.setenv("PATH", f"{old_git(tmp_path / 'old')}{os.pathsep}{os.environ['PATH']}")
+    before = state(project)
+    rehearsed, patch = rehearse(later(project))
+    assert state(project) == before
+    assert "+line_27 = 77" in patch
+    assert carry_out(later(project)) == rehearsed
+    assert rehearsed.conflicts == {"train.py": "changed here and in the template, in 1 place"}
+    assert "|||||||" in (project / "train.py").read_text()
+
+
+def refused(root: Path, status: int = PRECONDITION) -> ScaffoldError:
+    """A move is refused, and nothing is other than before."""
+    before = state(root)
+    for do in (carry_out, rehearse):
+        with pytest.raises(ScaffoldError) as caught:
+            do(later(root))
+        assert caught.value.status == status
+    assert state(root) == before
+    return caught.value
+
+
+def test_what_is_not_committed_is_refused_and_untouched(project: Path) -> None:
+    write(project, {"train.py": TEXT + "ours = 1\n"})
+    assert refused(project).fact == "not committed: train.py"
+    call(project, "add", "train.py")
+    error = refused(project)
+    assert error.fact == "not committed: train.py"
+    assert error.remedy.startswith("git commit -a")
+
+
+def test_what_git_does_not_keep_is_not_overwritten(project: Path) -> None:
+    write(project, {"fresh.py": "ours = 1\n", "notes.txt": "ours\n"})
+    assert refused(project).fact == "git does not keep `fresh.py`, which would be overwritten"
+    write(project, {".gitignore": "fresh.py\nnotes.txt\n"})
+    commit_only(project, ".gitignore")
+    assert refused(project).fact == "git does not keep `fresh.py`, which would be overwritten"
+    (project / "fresh.py").unlink()
+    carry_out(later(project))
+    assert (project / "notes.txt").read_text() == "ours\n"
+
+
+def commit_only(root: Path, name: str) -> None:
+    call(root, "add", name)
+    call(root, "commit", "--quiet", "--message", "edits")
+
+
+@pytest.mark.parametrize("what", ["merge", "cherry-pick", "revert", "rebase"])
+def test_what_git_is_in_the_midst_of_is_finished_first(project: Path, what: str) -> None:
+    call(project, "checkout", "--quiet", "-b", "side")
+    write(project, {"train.py": "side\n"})
+    commit(project)
+    call(project, "checkout", "--quiet", "main")
+    write(project, {"train.py": "main\n"})
+    commit(project)
+    if what == "revert":
+        write(project, {"train.py": "later\n"})
+        commit(project)
+    words = {"revert": ["revert", "--no-edit", "HEAD~1"]}.get(what, [what, "side"])
+    assert git(project, *words).returncode != 0
+    assert refused(project).fact == f"a {what} is under way in `{project}`"
+
+
+@pytest.mark.usefixtures("project")
+def test_without_git_or_a_commit_nothing_begins(tmp_path: Path) -> None:
+    root = made(tmp_path / "alone", BASE)
+    with pytest.raises(ScaffoldError, match="is in no git repository") as caught:
+        carry_out(later(root))
+    assert caught.value.status == PRECONDITION
+    call(root, "init", "--quiet")
+    with pytest.raises(ScaffoldError, match="has no commit yet"):
+        carry_out(later(root))
+    call(root, "config", "user.name", "team")
+    call(root, "config", "user.email", "team@localhost")
+    write(root, {"other": "1\n"})
+    commit_only(root, "other")
+    with pytest.raises(ScaffoldError, match=f"git does not keep `{re.escape(FILE)}`"):
+        carry_out(later(root))
+    assert content(root).keys() == {*BASE, FILE, "other"}
+
+
+def test_a_rehearsal_tells_the_same_and_touches_nothing(project: Path) -> None:
+    write(project, {"train.py": TEXT.replace("line_3 = 3\n", "ours = 1\n"), "dropped.py": "ours\n"})
+    (project / "same.py").unlink()
+    commit(project)
+    objects = {path for path in (project / ".git").rglob("*") if path.is_file()}
+    before = state(project)
+    rehearsed, patch = rehearse(later(project))
+    assert state(project) == before
+    assert {path for path in (project / ".git").rglob("*") if path.is_file()} == objects
+    assert carry_out(later(project)) == rehearsed
+    assert rehearsed.kept == ["dropped.py"]
+    assert "+++ b/fresh.py\n" in patch
+    assert "+line_27 = 77\n" in patch
+    assert re.search(r"^\+<<<<<<< ", patch, re.MULTILINE)
+
+
+def test_what_was_moved_can_be_taken_back(project: Path) -> None:
+    write(project, {"train.py": TEXT.replace("line_3 = 3\n", "ours = 1\n"), "dropped.py": "ours\n"})
+    commit(project)
+    write(project, {"notes.txt": "not kept by git\n"})
+    before = state(project)
+    assert carry_out(later(project)).conflicts
+    assert state(project) != before
+    write(project, {"train.py": "half = 1\n"})
+    assert take_back(find_place(project)) == "Update"
+    assert state(project) == before
+    with pytest.raises(ScaffoldError, match="nothing is under way here"):
+        take_back(find_place(project))
+    carry_out(later(project))
+    call(project, "reset", "--quiet", "--merge")
+    assert state(project) == before
+
+
+def test_what_was_committed_or_edited_since_is_not_taken_back(project: Path) -> None:
+    carry_out(later(project))
+    write(project, {"model.py": "edited since\n", "fresh.py": "edited since\n"})
+    with pytest.raises(ScaffoldError, match=r"edited since: fresh\.py, model\.py"):
+        take_back(find_place(project))
+    assert (project / "model.py").read_text() == "edited since\n"
+    commit(project)
+    with pytest.raises(ScaffoldError, match="nothing is under way here"):
+        take_back(find_place(project))
+    assert (project / "fresh.py").read_text() == "edited since\n"
+
+
+def test_a_git_that_fails_leaves_all_as_it_was(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state(project)
+    path, real = tmp_path / "broken", shutil.which("git")
+    path.mkdir()
+    for step in ("hash-object", "write-tree", "commit-tree", "cherry-pick"):
+        (path / "git").write_text(
+            f'#!/bin/sh\ncase "$*" in *{step}*) echo "fatal: broken" >&2; exit 128 ;; esac\n'
+            f'exec {real} "$@"\n'
+        )
+        (path / "git").chmod(0o755)
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{path}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}")
+            with pytest.raises(ScaffoldError, match="git failed: fatal: broken") as caught:
+                carry_out(later(project))
+        assert caught.value.status == FAILURE
+        assert state(project) == before
+        with pytest.raises(ScaffoldError, match="nothing is under way here"):
+            take_back(find_place(project))
+
+
+def test_a_move_that_is_killed_half_way_is_taken_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After git has written some files, and before it has told its index so."""
+    write(project, {"notes.txt": "not kept by git\n"})
+    before = state(project)
+    monkeypatch.setattr(move, "merge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(later(project))
+    write(project, {"train.py": NEWER, "fresh.py": "fresh = 1\n"})
+    (project / "dropped.py").unlink()
+    assert refused(project).remedy == "scaffold abort"
+    assert take_back(find_place(project)) == "Update"
+    assert state(project) == before
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_merge_that_fails_half_way_is_put_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state(project)
+
+    def fail(place: Place, renders: Renders, answers: bytes) -> None:
+        merge.merge(place, renders, answers)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(move, "merge", fail)
+    with pytest.raises(OSError, match="Input"):
+        carry_out(later(project))
+    assert state(project) == before
+
+
+def test_a_move_starts_few_processes(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, real = tmp_path / "log", shutil.which("git")
+    (tmp_path / "counting").mkdir()
+    shim = tmp_path / "counting/git"
+    shim.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {real} "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shim.parent}{os.pathsep}{os.environ['PATH']}")
+    carry_out(later(project))
+    assert 5 < len(log.read_text().splitlines()) <= 25
+    assert subprocess.run(["git", "version"], check=True, capture_output=True).stdout

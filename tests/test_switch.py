@@ -1,0 +1,277 @@
+"""Whole projects move from method to method, and their teams keep what is theirs."""
+
+import difflib
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_merge import call, commit, content, repository, state
+from test_parallel import conflicts
+
+from conftest import Result, launch, make, metrics, run, scaffold, train
+from scaffold import move
+from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
+from scaffold.methods import METHODS
+from scaffold.move import carry_out
+from scaffold.moves import switching
+from scaffold.place import find_place
+from scaffold.undo import take_back
+
+PAIRS = list(itertools.combinations(METHODS, 2))
+# ratchets: what was reached, of all edits; README.md and pyproject.toml are lists of one line each
+MOST_CONFLICTS = {"shares.py": 0.1436, "pyproject.toml": 0.0522, "README.md": 0.0794}
+OPTIONS = ({"example": "text", "tracker": "wandb"}, {"tracker": "mlflow"}, {"tracker": "none"})
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, str]], Path]:
+    """Fresh projects by their answers; each is rendered once."""
+    parent = tmp_path_factory.mktemp("rendered")
+    found: dict[str, Path] = {}
+
+    def render(answers: dict[str, str]) -> Path:
+        key = json.dumps(answers, sort_keys=True)
+        if key not in found:
+            found[key] = make(parent / str(len(found)), **answers)
+        return found[key]
+
+    return render
+
+
+@pytest.fixture
+def quick(
+    rendered: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Makes a project in git; what a switch renders is copied from the fresh projects."""
+
+    def copy(_: Path, answers: dict[str, str], folder: Path) -> Path:
+        return shutil.copytree(rendered(answers), folder)
+
+    monkeypatch.setattr(move, "render", copy)
+
+    def project(folder: Path, **answers: str) -> Path:
+        fresh = {"project_name": "digits", "example": "digits", "tracker": "tensorboard"}
+        return repository(shutil.copytree(rendered(fresh | answers), folder))
+
+    return project
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_a_switch_makes_a_fresh_project_of_the_other_method_and_back_the_first_again(
+    quick: Callable[..., Path],
+    rendered: Callable[[dict[str, str]], Path],
+    tmp_path: Path,
+    a: str,
+    b: str,
+) -> None:
+    """Byte for byte, whatever else was chosen."""
+    options = OPTIONS[PAIRS.index((a, b)) % len(OPTIONS)]
+    root = quick(tmp_path / "project", method=a, **options)
+    first = content(root)
+    for method in (b, a):
+        move = switching(root, method)
+        outcome = carry_out(move)
+        assert {"train.py", "shares.py", "pyproject.toml", "README.md"} >= set(outcome.changed) - {
+            ".copier-answers.yml"
+        }
+        assert "train.py" in outcome.changed
+        assert content(root) == content(rendered(move.new))
+        commit(root)
+        again = carry_out(switching(root, method))
+        assert again.is_empty
+        assert not call(root, "status", "--porcelain")
+    assert content(root) == first
+
+
+def shared_files(folder: Path) -> list[str]:
+    return sorted(name for name in content_names(folder) if name.endswith((".py", ".md", ".toml")))
+
+
+def content_names(folder: Path) -> list[str]:
+    return [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    ]
+
+
+@settings(
+    max_examples=24,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_whatever_a_user_writes_is_in_the_tree_or_in_a_conflict(
+    quick: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Lines added, replaced and removed at any place of any file, files moved and removed."""
+    a, b = data.draw(st.sampled_from(list(itertools.permutations(METHODS, 2))))
+    root = quick(tmp_path_factory.mktemp("edited") / "project", method=a)
+    count = itertools.count()
+    names = shared_files(root)
+    chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=5, unique=True))
+    for name in ["train.py", *(other for other in chosen if other != "train.py")]:
+        path = root / name
+        lines = path.read_text().splitlines(keepends=True)
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = data.draw(st.integers(0, len(lines) - 1))
+            mine = f"# line {next(count)} of the team\n"
+            kind = data.draw(st.sampled_from(("insert", "replace", "remove")))
+            lines[at : at + (kind != "insert")] = [mine] if kind != "remove" else []
+        path.write_text("".join(lines))
+        if data.draw(st.integers(0, 5)) == 0:
+            path.rename(root / f"moved_{path.name}")
+    if data.draw(st.booleans()):
+        gone = data.draw(st.sampled_from([name for name in names if (root / name).exists()]))
+        (root / gone).unlink()
+    commit(root)
+    theirs = re.findall(r"^# line \d+ of the team\n", "".join(content(root).values()), re.MULTILINE)
+    before = state(root)
+    outcome = carry_out(switching(root, b))
+    after = content(root)
+    text = "".join(after.values())
+    assert all(line in text for line in theirs)
+    marked = {name for name, text in after.items() if "\n<<<<<<< " in f"\n{text}"}
+    assert marked <= set(outcome.conflicts)
+    take_back(find_place(root))
+    assert state(root) == before
+
+
+def in_git(folder: Path, method: str, **answers: str) -> Path:
+    return repository(make(folder, method, **answers))
+
+
+def test_a_project_goes_on_training_after_a_switch_with_edits(tmp_path: Path) -> None:
+    """Its checkpoints, its edits and its own tests, on two processes."""
+    root = in_git(tmp_path / "digits", "fabric")
+    flags = ("--steps", 20, "--log_every", 1, "--validate_every", 20, "--checkpoint_every", 10)
+    train(root, tmp_path / "run", *flags)
+    first = metrics(tmp_path / "run")
+    path = root / "train.py"
+    edited = path.read_text().replace(
+        "        log.train(step, totals, lr, grad_norm)\n",
+        "        log.train(step, totals, lr, grad_norm)\n"
+        '        print(f"our step {step}", flush=True)\n',
+    )
+    assert edited != path.read_text()
+    path.write_text(edited)
+    config = root / "config.py"
+    config.write_text(config.read_text().replace("keep: int = ", "keep: int = 1 + "))
+    commit(root)
+    done = scaffold("switch", "--method", "torchrun", folder=root)
+    assert done.status == 0, done.err
+    commit(root)
+    result = launch(root, "--run_dir", tmp_path / "run", "--steps", 30, *flags[2:])
+    assert result.status == 0, result.err
+    assert "goes on after step 20" in result.out
+    assert "our step 21\n" in result.out
+    assert metrics(tmp_path / "run")[: len(first)] == first
+    assert metrics(tmp_path / "run")[-1]["step"] == 30
+    tested = run(["python", "-m", "pytest", "-q", "-k", "resumes or shares or agree"], root, 240)
+    assert tested.status == 0, tested.out + tested.err
+
+
+def test_the_command_tells_what_it_did_and_what_is_next(tmp_path: Path) -> None:
+    root = in_git(tmp_path / "digits", "fabric")
+    before = state(root)
+
+    def words(*flags: str) -> Result:
+        return scaffold("switch", *flags, folder=root)
+
+    dry = words("--method", "torchrun", "--dry-run")
+    assert dry.status == 0
+    assert state(root) == before
+    assert [line.split()[0] for line in dry.out.splitlines()] == ["changed"] * 5
+    shown = scaffold("diff", "--method", "torchrun", folder=root)
+    assert "\n-from lightning.fabric import Fabric\n" in shown.out
+    assert state(root) == before
+    told = json.loads(words("--method", "torchrun", "--dry-run", "--json").out)
+    assert told["changed"] == [
+        ".copier-answers.yml", "README.md", "pyproject.toml", "shares.py", "train.py"
+    ]  # fmt: skip
+    done = words("--method", "torchrun")
+    assert done.status == 0
+    assert done.out.startswith(dry.out)
+    steps = [line.strip() for line in done.out.splitlines() if line.startswith("  ")]
+    assert steps == [
+        "git diff --cached",
+        'git commit -m "Switch from fabric to torchrun"',
+        "torchrun --standalone --nproc-per-node 2 train.py",
+    ]
+    assert words("--method", "spawn").status == PRECONDITION  # not committed
+    taken = scaffold("abort", folder=root)
+    assert (taken.status, taken.out) == (0, "taken back: Switch from fabric to torchrun\n")
+    assert state(root) == before
+    same = words("--method", "fabric")
+    assert (same.status, same.out) == (0, "nothing changes\n")
+    for flags, status, fact in (
+        (("--method", "horovod"), USAGE, "error: method `horovod` does not exist"),
+        ((), USAGE, "error: --method is missing"),
+    ):
+        result = words(*flags)
+        assert (result.status, result.err.splitlines()[0]) == (status, fact)
+        assert "spawn, torchrun, fabric, accelerate" in result.err
+    assert scaffold("switch", "--method", "spawn", folder=tmp_path).status == PRECONDITION
+    assert state(root) == before
+
+
+def test_a_conflict_is_told_with_a_status_of_its_own_and_taken_back(tmp_path: Path) -> None:
+    root = in_git(tmp_path / "digits", "fabric")
+    path = root / "train.py"
+    text = path.read_text()
+    path.write_text(
+        text.replace("DDPStrategy(gradient_as", "DDPStrategy(static_graph=True, gradient_as")
+    )
+    commit(root)
+    before = state(root)
+    dry = scaffold("switch", "--method", "torchrun", "--dry-run", folder=root)
+    assert (dry.status, state(root)) == (CONFLICTS, before)
+    done = scaffold("switch", "--method", "torchrun", folder=root)
+    assert done.status == CONFLICTS
+    line = "conflict  train.py: changed here and in the template, in 1 place"
+    assert line in dry.out.splitlines()
+    assert line in done.out.splitlines()
+    assert done.err.splitlines()[1].endswith("or scaffold abort")
+    status = scaffold("status", folder=root)
+    assert "conflict: train.py; edit it and git add it, or scaffold abort" in status.out
+    assert scaffold("abort", folder=root).status == 0
+    assert state(root) == before
+
+
+def test_a_switch_seldom_conflicts_with_an_edit_of_any_file(
+    rendered: Callable[[dict[str, str]], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In all 12 directions a line is replaced, or one added, at each line that both methods have.
+
+    test_parallel.py does so with train.py.
+    """
+    answers = {"project_name": "digits", "example": "digits", "tracker": "tensorboard"}
+    folders = {method: rendered(answers | {"method": method}) for method in METHODS}
+    found: dict[str, list[int]] = {}
+    for a, b in itertools.permutations(METHODS, 2):
+        for name in MOST_CONFLICTS:
+            base, theirs = (
+                (folders[method] / name).read_text().splitlines(keepends=True) for method in (a, b)
+            )
+            blocks = difflib.SequenceMatcher(None, base, theirs, autojunk=False)
+            shared = [
+                i
+                for block in blocks.get_matching_blocks()
+                for i in range(block.a, block.a + block.size)
+                if base[i].strip()
+            ]
+            for i in shared:
+                mine = [f"{base[i].rstrip()}  # ours\n"]
+                for lines in (mine, [base[i], *mine]):
+                    ours = [*base[:i], *lines, *base[i + 1 :]]
+                    met = conflicts(ours, base, theirs, tmp_path)
+                    found.setdefault(name, []).append(met)
+    shares = {name: round(sum(met) / len(met), 4) for name, met in found.items()}
+    with capsys.disabled():
+        print(f"\nconflicts of a switch with an edit at a shared line: {shares}")
+    assert all(shares[name] <= most for name, most in MOST_CONFLICTS.items()), shares
