@@ -14,11 +14,17 @@ from pathlib import Path
 import pytest
 from test_merge import call, commit, content, repository, state, write
 
-from conftest import ROOT, Result, environment, run
+from conftest import ROOT, Result, environment, make, run
+from scaffold import __version__
 from scaffold.answers import FILE
 from scaffold.bundle import release_commits, write_bundle
 from scaffold.errors import CONFLICTS, PRECONDITION, UPDATE_WAITS, USAGE
 from scaffold.methods import METHODS
+from scaffold.move import carry_out
+from scaffold.moves import updating
+from scaffold.project import render
+from scaffold.releases import template_of, versions
+from scaffold.staging import staging
 
 # what the template was like before: (file, what stands there today, what stood there)
 BEFORE = {
@@ -230,3 +236,17 @@ def test_copier_makes_the_same_files_from_a_tag(
     result = run([*words, *data, str(source), str(tmp_path / "by copier")])
     assert result.status == 0, result.err
     assert content(tmp_path / "by copier") == content(ours)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_version_that_was_released_becomes_todays(tmp_path: Path, method: str) -> None:
+    """The real ones, as far as this checkout knows its history; the installed one stays so."""
+    answers = {"project_name": "digits", "method": method}
+    fresh = make(tmp_path / "fresh", method)
+    for version in versions():
+        with staging(tmp_path) as room:
+            made = render(template_of(version, room), answers, room / "made")
+            root = repository(shutil.copytree(made, tmp_path / version))
+        outcome = carry_out(updating(root, None))
+        assert outcome.is_empty == (version == __version__)
+        assert content(root) == content(fresh)
