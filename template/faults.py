@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -89,6 +90,9 @@ def leave(status: int) -> NoReturn:
         checkpoint.finish_writing()
     for worker in multiprocessing.active_children():
         worker.kill()
+    if any(thread.name == "ask_store" for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(status)  # torch would abort where one of its calls is under way
     # torch's connections to ranks that are gone may keep the interpreter from its end; rank 0 has
     # a tracker to close
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # it has to outlive this function
@@ -105,15 +109,24 @@ def first_cause(mine: str, config: Config, wait: bool) -> str:
         return told  # by a rank that waited for too long: it tells the run directory alone
     if os.environ.get("MASTER_PORT", "0") == "0":
         return mine  # the only rank
+    told = [mine]
+    # a thread, for torch tries for ten seconds to reach a store that goes while it is asked
+    asking = threading.Thread(target=ask_store, name="ask_store", args=(told, wait), daemon=True)
+    asking.start()
+    asking.join(3)
+    return told[0]
+
+
+def ask_store(told: list[str], wait: bool) -> None:
+    """Put the first cause into told, where this rank's stands, unless that is the first."""
     key = f"first-cause-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
     host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ["MASTER_PORT"])
-    try:
-        # torch would try for ten seconds to reach a store that is gone
+    # the rank that held the store may be gone
+    with suppress(RuntimeError, OSError):
+        # refused at once, where torch would try again and again
         socket.create_connection((host, port), timeout=3).close()
         store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=3))
         end = time.monotonic() + (1 if wait else 0)
         while time.monotonic() < end and not store.check([key]):
             time.sleep(0.1)
-        return store.compare_set(key, "", mine).decode()
-    except (RuntimeError, OSError):  # the rank that held the store is gone
-        return mine
+        told[0] = store.compare_set(key, "", told[0]).decode()
