@@ -5,12 +5,12 @@ import tempfile
 from pathlib import Path
 
 from scaffold.answers import FILE
+from scaffold.apply import apply, check
+from scaffold.changes import changes
+from scaffold.copy import Copy, copy_of
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import ask
-from scaffold.merge import Outcome, check_untracked
-from scaffold.move import merged
+from scaffold.merge import Outcome, merge
 from scaffold.names import printable
-from scaffold.place import line_ends
 from scaffold.project import files, render
 from scaffold.ready import ready
 from scaffold.staging import staging
@@ -38,13 +38,6 @@ def refusal(path: Path, there: list[str]) -> ScaffoldError:
     return ScaffoldError(fact, remedy, PRECONDITION)
 
 
-def preview(path: Path, answers: dict[str, str]) -> tuple[list[str], list[str]]:
-    """(files, those that are otherwise there) of the project that `adopt` would make."""
-    with staging(Path(tempfile.gettempdir())) as room:
-        folder = render(template_folder(room), answers, room / "new")
-        return files(folder), collisions(path, folder)
-
-
 def collisions(folder: Path, render: Path) -> list[str]:
     """The files of a rendered project that are otherwise in a folder."""
     return [
@@ -58,10 +51,17 @@ def collisions(folder: Path, render: Path) -> list[str]:
     ]
 
 
-def adopt(path: Path, answers: dict[str, str], way: str, message: str) -> Outcome:
+def listed(path: Path, answers: dict[str, str]) -> list[str]:
+    """The files of the project that are otherwise in the folder at path."""
+    with staging(Path(tempfile.gettempdir())) as room:
+        return collisions(path, render(template_folder(room), answers, room / "new"))
+
+
+def adopt(path: Path, answers: dict[str, str], way: str, message: str, dry_run: bool) -> Outcome:
     """Add a project to the folder at path, staged in git and not committed.
 
-    Raises ScaffoldError where nothing could be undone; then nothing was changed.
+    dry_run: tell what would come of it, and touch nothing. Raises ScaffoldError where nothing could
+    be undone; then nothing was changed.
     """
     if os.path.lexists(path / FILE):
         remedy = "scaffold switch changes its method, scaffold update its version"
@@ -74,11 +74,16 @@ def adopt(path: Path, answers: dict[str, str], way: str, message: str) -> Outcom
         if way == "skip":
             for name in collisions(path, new):
                 (new / name).unlink()
-        check_untracked(place, line_ends(place), old, new)
-        outcome = merged(place, old, new, message)
-    if way == "overwrite":
-        take_theirs(path, outcome)
-    return outcome
+        copy = copy_of(place, room, keep=not dry_run)
+        outcome, found = merge(copy, old, new, message)
+        if way == "overwrite":
+            take_theirs(copy, outcome)
+            found = changes(copy)
+        if dry_run:
+            check(place, found)
+        else:
+            apply(place, copy, found, message)
+        return outcome
 
 
 def check_kinds(path: Path, new: Path) -> None:
@@ -91,11 +96,11 @@ def check_kinds(path: Path, new: Path) -> None:
             raise ScaffoldError(fact, "rename it; nothing was changed", PRECONDITION)
 
 
-def take_theirs(path: Path, outcome: Outcome) -> None:
-    """Settle each conflict with what the project has; before, git keeps the owner's."""
+def take_theirs(copy: Copy, outcome: Outcome) -> None:
+    """Settle each conflict with what the project has."""
     names = list(outcome.conflicts)
     if names:
-        ask(path, "checkout", "--theirs", "--", *names)
-        ask(path, "add", "--force", "--", *names)
+        copy.ask("checkout", "--theirs", "--", *names)
+        copy.ask("add", "--force", "--", *names)
         outcome.changed += names
         outcome.conflicts.clear()

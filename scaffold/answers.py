@@ -85,12 +85,11 @@ def _lines(path: Path) -> list[str]:
     if len(content) > LARGEST:
         raise _refusal(path, 0, f"it has more than {LARGEST} bytes")
     lines = []
+    content = content.replace(b"\r\n", b"\n")  # as git makes them where autocrlf is set
     for number, raw in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
         line = raw.decode("utf-8", errors="replace")
         if raw.startswith(b"\xef\xbb\xbf"):
             raise _refusal(path, number, "it begins with a byte order mark")
-        if raw.endswith(b"\r"):
-            raise _refusal(path, number, "it ends with CRLF, as on Windows")
         if not line.isprintable() or "\ufffd" in line:
             raise _refusal(path, number, f"`{printable(line[:80])}` is no plain text")
         if CONFLICT.match(line):

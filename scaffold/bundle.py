@@ -20,8 +20,11 @@ def release_commits(repository: Path) -> dict[str, str]:
     """{version: commit}, the oldest first; nothing of a shallow clone: its first is none."""
     if ask(repository, "rev-parse", "--is-shallow-repository").strip() == "true":
         return {}
-    flags = ("--first-parent", "-m", "--reverse", "--format=commit %H", "--patch", "--no-color")
-    log = ask(repository, "log", *flags, "--no-ext-diff", "--no-textconv", "--", VERSION_FILE)
+    flags = (
+        *("--first-parent", "-m", "--reverse", "--format=commit %H", "--patch", "--no-color"),
+        *("--text", "--encoding=UTF-8", "--no-ext-diff", "--no-textconv"),
+    )
+    log = ask(repository, "log", *flags, "--", VERSION_FILE)
     found, commit = {}, ""
     for match in LINE.finditer(log):
         if match[1]:

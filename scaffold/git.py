@@ -11,7 +11,10 @@ from scaffold.names import printable
 LITTLE = 2**20  # bytes; a first commit needs half of it
 AGAIN = "nothing was changed; mend it and run it again"
 # for what is done in a project's repository: no hook runs, nothing asks for a signature
-QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false")
+QUIET = (
+    *("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"),
+    *("-c", "submodule.recurse=false", "-c", "diff.orderFile=/dev/null"),
+)
 NOBODY = {  # who makes a commit that no branch will have
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -40,7 +43,7 @@ def git(
             process_group=0,
         )
     except FileNotFoundError as error:
-        remedy = "install git, or add --no-git"
+        remedy = "install git; scaffold new can do without: --no-git"
         raise ScaffoldError("git is not installed", remedy, FAILURE) from error
 
 
@@ -61,5 +64,7 @@ def failed(folder: Path, said: str, remedy: str) -> Exception:
     if disk.f_bavail * disk.f_frsize < LITTLE or (disk.f_files and not disk.f_favail):
         # not all that git says then tells of the disk
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    reason = (said.strip().splitlines() or ["no reason given"])[-1]
+    lines = said.strip().splitlines() or ["no reason given"]
+    # what follows the error are hints and consequences
+    reason = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
     return ScaffoldError(f"git failed: {printable(reason)}", remedy, FAILURE)

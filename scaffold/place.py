@@ -1,11 +1,11 @@
-"""A project in its git repository: where it lies there, and what git keeps of it."""
+"""A project in its git repository: where it lies there, and what a merge has left in it."""
 
-import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import AGAIN, ask, failed, git
+from scaffold.git import AGAIN, failed, git
 from scaffold.names import printable
 
 
@@ -30,9 +30,10 @@ def find_place(root: Path) -> Place:
 
     Raises ScaffoldError where git does not keep it, for then nothing could be undone.
     """
-    wanted = ("--show-toplevel", "--absolute-git-dir", "--show-prefix")
+    wanted = ("--show-toplevel", "--absolute-git-dir", "--show-prefix", "HEAD")
     found = git(root, "rev-parse", *wanted)
-    if found.returncode != 0:
+    told = found.stdout.split("\n")
+    if len(told) < 4:
         if "not a git repository" not in found.stderr:  # as one that belongs to somebody else
             raise failed(root, found.stderr, AGAIN)
         raise ScaffoldError(
@@ -40,30 +41,20 @@ def find_place(root: Path) -> Place:
             'git init && git add --all && git commit -m "Keep the project"',
             PRECONDITION,
         )
-    top, git_dir, prefix = found.stdout.split("\n")[:3]
-    head = git(root, "rev-parse", "--quiet", "--verify", "HEAD")
-    if head.returncode != 0:
+    top, git_dir, prefix, head = told[:4]
+    if found.returncode != 0:
         raise ScaffoldError(
             "the repository has no commit yet, so nothing could be undone",
             'git add --all && git commit --allow-empty -m "Start"',
             PRECONDITION,
         )
-    return Place(root, Path(top), Path(git_dir), prefix, head.stdout.strip())
-
-
-def line_ends(place: Place) -> dict[str, str]:
-    """What git keeps of the project, and how its lines end there: {name: lf, crlf, mixed, ...}."""
-    listed = ask(place.root, "ls-files", "--eol", "-z").split("\0")
-    found = {}
-    for entry in filter(None, listed):
-        told, _, name = entry.partition("\t")
-        ends = re.match(r"i/(\S*)", told)
-        found[name] = ends[1] if ends else ""
-    return found
+    return Place(root, Path(top), Path(git_dir), prefix, head)
 
 
 def conflicts(root: Path) -> list[str]:
     """The files of the project at root that a merge has left to its owner; without git, none."""
+    if not shutil.which("git"):
+        return []
     flags = ("--name-only", "--relative", "--diff-filter=U", "-z")
     listed = git(root, "diff", *flags).stdout.split("\0")
     return sorted({printable(name) for name in filter(None, listed)})

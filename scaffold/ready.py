@@ -15,6 +15,7 @@ UNDERWAY = {
     "REVERT_HEAD": "a revert",
     "rebase-merge": "a rebase",
     "rebase-apply": "a rebase",
+    "sequencer": "a cherry-pick",
 }
 
 
@@ -30,8 +31,14 @@ def ready(root: Path) -> Place:
         if (place.git_dir / name).exists():
             fact = f"{what} is under way in `{printable(str(place.top))}`"
             raise ScaffoldError(fact, "finish or abort it first: git status", PRECONDITION)
-    flags = ("--porcelain", "--untracked-files=no", "--ignore-submodules=dirty", "-z")
-    changed = [entry[3:] for entry in ask(place.top, "status", *flags).split("\0") if entry[2:3]]
+    if (place.git_dir / "index.lock").exists():
+        fact = f"git is at work in `{printable(str(place.top))}`"
+        remedy = f"wait for it; if it was killed, remove {place.git_dir / 'index.lock'}"
+        raise ScaffoldError(fact, remedy, PRECONDITION)
+    flags = ("--porcelain", "--no-renames", "--untracked-files=no", "-z")
+    submodules = "--ignore-submodules=dirty"
+    told = ask(place.top, "status", submodules, *flags).split("\0")
+    changed = [entry[3:] for entry in told if entry[2:3]]
     if changed:
         shown = ", ".join(printable(name) for name in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""

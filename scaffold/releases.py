@@ -38,21 +38,23 @@ def template_of(version: str, room: Path) -> Path:
     if version not in commits:
         raise unknown(version)
     folder, archive = room / f"template-{version}", room / f"{version}.tar"
-    words = ("-c", "core.autocrlf=false", "archive", f"--output={archive}", commits[version])
-    ask(repository, *words, *TEMPLATE)
+    # whatever attributes their user has given to such files
+    plain = ("-c", "core.autocrlf=false", "-c", "core.attributesFile=/dev/null")
+    words = (*plain, "archive", f"--output={archive}", commits[version], *TEMPLATE)
+    ask(repository, *words, GIT_ATTR_NOSYSTEM="1")
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     return folder
 
 
 def questions_of(version: str) -> list[Question]:
-    """The questions of a version; of one that is not known here, those of the installed one."""
+    """The questions of a version. Raises ScaffoldError where it is not known."""
     if version == __version__:
         return questions()
     with tempfile.TemporaryDirectory() as folder:
         repository, commits = _releases(Path(folder))
         if version not in commits:
-            return questions()
+            raise unknown(version)
         return questions(ask(repository, "show", f"{commits[version]}:copier.yml"))
 
 
@@ -71,7 +73,7 @@ def changes(old: str, new: str) -> str:
     ends = [*(match.start() for match in begins[1:]), len(text)]
     told = [
         text[match.start() : end].strip()
-        for match, end in zip(begins, ends, strict=True)
+        for match, end in zip(begins, ends, strict=False)  # one end more, where it has nothing
         if numbers(old) < numbers(match[1]) <= numbers(new)
     ]
     return "\n\n".join(told)
@@ -82,7 +84,16 @@ def _releases(room: Path) -> tuple[Path, dict[str, str]]:
     if BUNDLE.exists():
         bare = room / "releases.git"
         if not bare.exists():
-            ask(room, "clone", "--quiet", "--bare", str(BUNDLE), str(bare))
+            ask(
+                room,
+                "-c",
+                "protocol.file.allow=always",
+                "clone",
+                "--quiet",
+                "--bare",
+                str(BUNDLE),
+                str(bare),
+            )
         tags = ask(bare, "tag", "--list", "v*", "--sort=version:refname").split()
         return bare, {tag.removeprefix("v"): tag for tag in tags}
     if (CHECKOUT / ".git").exists() and (CHECKOUT / "copier.yml").exists():

@@ -1,10 +1,10 @@
 """What a move has begun in a project, so that it can be taken back: a note in the folder of git."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.files import Entries, index_entries, set_files, set_index
 from scaffold.git import ask
 from scaffold.names import printable
 from scaffold.place import Place
@@ -12,9 +12,10 @@ from scaffold.place import Place
 NOTE = "scaffold-move.json"
 
 
-def begin(place: Place, message: str, added: list[str]) -> None:
-    """Note that a move begins; added: files of the project that it may make, and nobody has yet."""
-    _write(place, {"head": place.head, "message": message, "done": False, "added": added})
+def begin(place: Place, message: str, before: Entries, after: Entries) -> None:
+    """Note that a move begins, and what the index has of its files before and after it."""
+    note = {"head": place.head, "message": message, "done": False}
+    _write(place, note | {"before": before, "after": after})
 
 
 def done(place: Place) -> None:
@@ -30,47 +31,59 @@ def forget(place: Place) -> None:
 def read(place: Place) -> dict[str, Any]:
     """The note of a move that is not committed yet; empty where there is none."""
     try:
-        note: dict[str, Any] = json.loads((place.git_dir / NOTE).read_text())
+        note = json.loads((place.git_dir / NOTE).read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return note if note.get("head") == place.head else {}
+    return note if isinstance(note, dict) and note.get("head") == place.head else {}
 
 
 def is_half_done(place: Place) -> bool:
-    """Whether a move was killed while git wrote files."""
-    return read(place).get("done") is False
+    """Whether a move was killed after it had begun to change something."""
+    note = read(place)
+    if note.get("done") is not False:
+        return False
+    if not _is_there(place, note):
+        forget(place)  # killed before it changed anything: the index comes first
+        return False
+    return True
 
 
 def take_back(place: Place) -> str:
-    """Bring everything back as it was before the move, and give its message.
+    """Bring all that the move has changed back as it was before, and give its message.
 
     Raises ScaffoldError where there is nothing to take back, or what was edited since would go.
     """
     note = read(place)
-    if not note:
-        forget(place)  # of a move that was committed
+    if not note or not _is_there(place, note):
+        forget(place)  # of a move that was committed, or taken back by git
         raise ScaffoldError(
             "nothing is under way here", "git log shows what was done", PRECONDITION
         )
     if note["done"]:
-        _check_edits(place)
-        ask(place.top, "reset", "--quiet", "--merge", "HEAD")
-    else:
-        put_back(place)
+        _check_edits(place, note["before"])
+    restore(place, note["before"])
     forget(place)
     return str(note["message"])
 
 
-def put_back(place: Place) -> None:
-    """Undo what git may have done by half: before, all that it tracks was as in the last commit."""
-    ask(place.top, "reset", "--quiet", "--hard", "HEAD")
-    for name in read(place).get("added", ()):
-        (place.root / name).unlink(missing_ok=True)
+def restore(place: Place, before: Entries) -> None:
+    """Let the index and the files be as they were."""
+    set_index(place, before)
+    set_files(place, before)
 
 
-def _check_edits(place: Place) -> None:
-    unmerged = set(ask(place.top, "diff", "--name-only", "--diff-filter=U", "-z").split("\0"))
-    edited = set(ask(place.top, "diff", "--name-only", "-z").split("\0")) - unmerged
+def _is_there(place: Place, note: dict[str, Any]) -> bool:
+    """Whether the index has anything of what the move has put there."""
+    now = index_entries(place, list(note["after"]))
+    return any(
+        now[path] == [tuple(entry) for entry in entries] for path, entries in note["after"].items()
+    )
+
+
+def _check_edits(place: Place, paths: Entries) -> None:
+    flags = ("--name-only", "--no-renames", "--ignore-submodules=dirty", "-z")
+    unmerged = set(ask(place.top, "diff", "--diff-filter=U", *flags).split("\0"))
+    edited = paths.keys() & set(ask(place.top, "diff", *flags).split("\0")) - unmerged
     if edited:
         shown = ", ".join(sorted(printable(place.name(name)) for name in edited)[:3])
         remedy = "keep what you need of it elsewhere and git add it; then scaffold abort drops it"
@@ -78,7 +91,6 @@ def _check_edits(place: Place) -> None:
 
 
 def _write(place: Place, note: dict[str, Any]) -> None:
-    path = Path(place.git_dir / NOTE)
-    beside = path.with_suffix(".tmp")
+    beside = (place.git_dir / NOTE).with_suffix(".tmp")
     beside.write_text(json.dumps(note))
-    beside.replace(path)
+    beside.replace(place.git_dir / NOTE)

@@ -40,11 +40,13 @@ def test_by_default_it_lists_what_is_in_the_way_and_refuses(root: Path) -> None:
 @pytest.mark.parametrize("way", ["skip", "overwrite", "merge"])
 def test_each_way_does_what_it_says_and_is_taken_back(root: Path, way: str) -> None:
     before = state(root)
-    status, out, err = new(root, "--on-conflict", way, "--dry-run")
-    assert (status, "train.py" in out.splitlines()) == (0, True)
+    dry = new(root, "--on-conflict", way, "--dry-run")
+    assert "added     train.py" in dry[1].splitlines()
     assert state(root) == before
     status, out, err = new(root, "--on-conflict", way)
     assert status == (CONFLICTS if way == "merge" else 0), err
+    assert dry[0] == status
+    assert out.startswith(dry[1])
     assert err.startswith("already there: README.md, model.py\n")
     files = content(root)
     assert 'method: fabric\nproject_name: "team"\n' in files[".copier-answers.yml"]
@@ -75,7 +77,7 @@ def test_what_could_not_be_undone_is_refused(tmp_path: Path, root: Path) -> None
     write(root, {"train.py": "not kept by git\n"})
     status, _, err = new(root, "--on-conflict", "merge")
     assert status == PRECONDITION
-    assert "git does not keep `train.py`, which would be overwritten" in err
+    assert "git does not keep what lies at `train.py` and would be overwritten" in err
     (root / "train.py").unlink()
     write(root, {"tests": "a file\n"})
     commit(root)

@@ -3,6 +3,7 @@
 The template is a small one here, in two versions; test_switch.py moves whole projects.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -10,15 +11,18 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import BIN
-from scaffold import merge, move
+from scaffold import apply, files, merge, move, undo
 from scaffold.answers import FILE
+from scaffold.changes import Change
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
+from scaffold.files import Entries
 from scaffold.git import git
-from scaffold.merge import Outcome, Renders
+from scaffold.merge import Outcome
 from scaffold.move import Move, carry_out, rehearse
 from scaffold.place import Place, find_place
 from scaffold.undo import take_back
@@ -410,10 +414,16 @@ def test_what_is_not_committed_is_refused_and_untouched(project: Path) -> None:
 
 def test_what_git_does_not_keep_is_not_overwritten(project: Path) -> None:
     write(project, {"fresh.py": "ours = 1\n", "notes.txt": "ours\n"})
-    assert refused(project).fact == "git does not keep `fresh.py`, which would be overwritten"
+    assert (
+        refused(project).fact
+        == "git does not keep what lies at `fresh.py` and would be overwritten"
+    )
     write(project, {".gitignore": "fresh.py\nnotes.txt\n"})
     commit_only(project, ".gitignore")
-    assert refused(project).fact == "git does not keep `fresh.py`, which would be overwritten"
+    assert (
+        refused(project).fact
+        == "git does not keep what lies at `fresh.py` and would be overwritten"
+    )
     (project / "fresh.py").unlink()
     carry_out(later(project))
     assert (project / "notes.txt").read_text() == "ours\n"
@@ -494,7 +504,7 @@ def test_what_was_moved_can_be_taken_back(project: Path) -> None:
 def test_what_was_committed_or_edited_since_is_not_taken_back(project: Path) -> None:
     carry_out(later(project))
     write(project, {"model.py": "edited since\n", "fresh.py": "edited since\n"})
-    with pytest.raises(ScaffoldError, match=r"edited since: fresh\.py, model\.py"):
+    with pytest.raises(ScaffoldError, match=r"edited since: fresh\.py"):
         take_back(find_place(project))
     assert (project / "model.py").read_text() == "edited since\n"
     commit(project)
@@ -525,39 +535,146 @@ def test_a_git_that_fails_leaves_all_as_it_was(
             take_back(find_place(project))
 
 
+@pytest.mark.parametrize("after", ["begin", "set_index", "set_files"])
 def test_a_move_that_is_killed_half_way_is_taken_back(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
-    """After git has written some files, and before it has told its index so."""
     write(project, {"notes.txt": "not kept by git\n"})
     before = state(project)
-    monkeypatch.setattr(move, "merge", killed)
-    with pytest.raises(KeyboardInterrupt):
-        carry_out(later(project))
-    write(project, {"train.py": NEWER, "fresh.py": "fresh = 1\n"})
-    (project / "dropped.py").unlink()
+    module = undo if after == "begin" else apply
+    whole = getattr(module, after)
+
+    def killed(*arguments: object) -> None:
+        whole(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, after, killed)
+        if after == "set_index":  # it forgets a move whose index could not be set
+            patch.setattr(undo, "forget", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(later(project))
+    if after == "begin":
+        assert state(project) == before
+        write(project, {"model.py": "ours = 1\n"})
+        with pytest.raises(ScaffoldError, match="nothing is under way here"):
+            take_back(find_place(project))
+        assert (project / "model.py").read_text() == "ours = 1\n"
+        return
     assert refused(project).remedy == "scaffold abort"
     assert take_back(find_place(project)) == "Update"
     assert state(project) == before
-
-
-def killed(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_a_merge_that_fails_half_way_is_put_back(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(project)
+    whole = files.set_files
 
-    def fail(place: Place, renders: Renders, answers: bytes) -> None:
-        merge.merge(place, renders, answers)
+    def fail(place: Place, entries: Entries) -> None:
+        whole(place, entries)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(move, "merge", fail)
-    with pytest.raises(OSError, match="Input"):
+    monkeypatch.setattr(apply, "set_files", fail)
+    with pytest.raises(ScaffoldError, match="Input/output error"):
         carry_out(later(project))
     assert state(project) == before
+
+
+def test_only_what_a_move_changed_is_taken_back(project: Path) -> None:
+    """What else was staged or edited meanwhile stays; all does, once git has taken it back."""
+    carry_out(later(project))
+    write(project, {"own.py": "1\n", "same.py": "ours = 1\n"})
+    call(project, "add", "own.py", "same.py")
+    write(project, {"model.py": "ours = 1\n"})
+    take_back(find_place(project))
+    assert content(project)["train.py"] == TEXT
+    assert call(project, "status", "--porcelain").splitlines() == [
+        " M model.py", "A  own.py", "M  same.py"
+    ]  # fmt: skip
+    call(project, "reset", "--quiet", "--hard")
+    carry_out(later(project))
+    call(project, "reset", "--quiet", "--merge")
+    write(project, {"train.py": "ours = 1\n"})
+    call(project, "add", "train.py")
+    with pytest.raises(ScaffoldError, match="nothing is under way here"):
+        take_back(find_place(project))
+    assert (project / "train.py").read_text() == "ours = 1\n"
+
+
+def test_what_is_edited_while_a_move_is_made_is_not_overwritten(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def merged(*arguments: Any) -> tuple[Outcome, list[Change]]:
+        write(project, {"train.py": "edited meanwhile\n"})
+        return merge.merge(*arguments)
+
+    monkeypatch.setattr(move, "merge", merged)
+    with pytest.raises(ScaffoldError, match=r"not committed: train\.py"):
+        carry_out(later(project))
+    assert content(project) == content(project) | BASE | {"train.py": "edited meanwhile\n"}
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_what_git_was_told_not_to_look_at_is_not_overwritten(project: Path, flag: str) -> None:
+    call(project, "update-index", flag, "train.py", "model.py")
+    write(project, {"train.py": "ours = 1\n", "model.py": "ours = 1\n"})
+    assert refused(project).fact.startswith("git does not look at `train.py` (")
+    call(project, "update-index", flag.replace("--", "--no-"), "train.py")
+    call(project, "checkout", "--quiet", "train.py")
+    carry_out(later(project))
+    assert (project / "model.py").read_text() == "ours = 1\n"
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_lies_in_the_way_of_a_folder_is_not_overwritten(
+    tmp_path: Path, templates: Callable[..., None], kind: str
+) -> None:
+    templates(BASE, BASE | {"more/fresh.py": "fresh = 1\n"})
+    root = repository(made(tmp_path / "project", BASE))
+    write(root, {".gitignore": "more\n"})
+    commit(root)
+    if kind == "file":
+        write(root, {"more": "precious\n"})
+    else:
+        (root / "more").symlink_to(tmp_path)
+    assert refused(root).fact.startswith("git does not keep what lies at `more/fresh.py`")
+
+
+def test_a_project_beside_another_one_leaves_it_alone(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    """Also where it has removed a file that the other one has as it was."""
+    templates(BASE, BASE | {"train.py": NEWER})
+    top = tmp_path / "both"
+    first, second = made(top / "a", BASE), made(top / "b", BASE)
+    (first / "train.py").unlink()
+    repository(top)
+    before = content(second)
+    assert rehearse(later(first))[0] == carry_out(later(first))
+    assert content(second) == before
+    with pytest.raises(ScaffoldError, match="not committed"):
+        carry_out(later(second))
+    take_back(find_place(second))
+    assert not call(top, "status", "--porcelain")
+
+
+def test_of_two_moves_at_once_one_is_refused(project: Path) -> None:
+    with (project / ".git" / apply.LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ScaffoldError, match="another scaffold is at work"):
+            carry_out(later(project))
+    (project / ".git/index.lock").touch()
+    assert "git is at work in" in refused_by_lock(project)
+    (project / ".git/index.lock").unlink()
+    assert not carry_out(later(project)).conflicts
+
+
+def refused_by_lock(root: Path) -> str:
+    with pytest.raises(ScaffoldError) as caught:
+        carry_out(later(root))
+    return caught.value.fact
 
 
 def test_a_move_starts_few_processes(

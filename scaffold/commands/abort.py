@@ -11,8 +11,7 @@ from scaffold import signals
 def abort() -> None:
     """Take back a switch or an update that is not committed yet: all is as it was before."""
     signals.hold()
-    from scaffold.answers import find_project
     from scaffold.place import find_place
     from scaffold.undo import take_back
 
-    click.echo(f"taken back: {take_back(find_place(find_project(Path.cwd())))}")
+    click.echo(f"taken back: {take_back(find_place(Path.cwd()))}")

@@ -40,6 +40,7 @@ def diff(method: str | None, to: str | None, as_json: bool) -> None:
     if as_json:
         show_json({"move": move.message, **asdict(outcome), "patch": patch})
         return
-    click.echo(patch, nl=False)
+    # lines of a file that is not in UTF-8 go out as they are
+    click.echo(patch.encode("utf-8", "surrogateescape"), nl=False)
     for name, why in outcome.conflicts.items():
         click.echo(f"conflict {printable(name)}: {why}", err=True)

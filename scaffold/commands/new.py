@@ -108,19 +108,13 @@ def adopt(path: str, answers: dict[str, str], way: str, dry_run: bool, as_json: 
     """Add a project to the folder at path, which has files of its own."""
     from scaffold import adoption, outcome
 
-    names, there = adoption.preview(Path(path), answers)
+    there = adoption.listed(Path(path), answers)
     if there and not as_json:
         click.echo(f"already there: {', '.join(map(printable, there))}", err=True)
     if way == "fail" and adoption.is_taken(Path(path)):
         raise adoption.refusal(Path(path), there)
-    if dry_run:
-        if as_json:
-            show_json({"path": path, **answers, "files": names, "conflicts": there})
-        else:
-            click.echo("\n".join(names))
-        return
     message = f"Add a project of scaffold ({answers['method']})"
-    done = adoption.adopt(Path(path), answers, way, message)
+    done = adoption.adopt(Path(path), answers, way, message, dry_run)
     steps = ["pip install -e '.[test]'", METHODS[answers["method"]].launch]
     outcome.show(message, done, steps, dry_run, as_json)
 

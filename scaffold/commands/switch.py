@@ -27,14 +27,14 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
     The change is staged in git for you to look at and commit. Where you and the method changed the
     same lines, git leaves a conflict, and the exit status is 3; `scaffold abort` takes it all back.
     """
+    options = ", ".join(METHODS)
+    if method is None:
+        method = ask("--method", f"Method ({options})", f"add --method with one of: {options}")
     signals.hold()
     from scaffold.move import carry_out, rehearse  # imports copier, which takes half a second
     from scaffold.moves import switching
     from scaffold.outcome import show
 
-    options = ", ".join(METHODS)
-    if method is None:
-        method = ask("--method", f"Method ({options})", f"add --method with one of: {options}")
     if method not in METHODS:
         fact = f"method `{printable(method)}` does not exist"
         raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
