@@ -83,10 +83,43 @@ def test_what_torch_and_the_gpus_lack_is_found(
         assert finding.remedy
 
 
-def test_what_a_method_lacks_is_found() -> None:
+def program(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_driver_that_fails_or_hangs_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(checks, "SMI_WAIT", 0.5)
+    for text, fact in (
+        ("echo no communication with the driver; exit 9", "no communication with the driver"),
+        ("sleep 100", "no answer in 0 s"),
+        (r"printf '\377\376'; exit 1", "nvidia-smi fails: "),
+    ):
+        program(tmp_path / "nvidia-smi", text)
+        finding = checks.check_driver(GOOD["torch"] | {"available": False})
+        assert finding.state == "warn"
+        assert fact in finding.fact
+
+
+def test_a_python_that_is_none_is_told(tmp_path: Path) -> None:
+    for text in ("echo 5", "echo '{}'", "exit 3", "kill -9 $$"):
+        odd = str(program(tmp_path / "python", text))
+        found = {finding.name: finding for finding in checks.findings(odd, None)}
+        assert found["python"].state == "fail"
+        assert "ranks" not in found
+    for missing in ("/nonexistent", str(tmp_path)):
+        assert next(checks.findings(missing, None)).state == "fail"
+
+
+def test_what_a_method_lacks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     without = GOOD | {"packages": GOOD["packages"] | {"accelerate": None}}
     (finding,) = checks.check_packages(without, "accelerate", BIN)
     assert (finding.state, finding.fact) == ("fail", "accelerate has no accelerate")
+    monkeypatch.setenv("PATH", "/nowhere")
     (finding,) = checks.check_packages(GOOD, "torchrun", Path("/nowhere"))
     assert finding.state == "fail"
     assert len(list(checks.check_packages(without, None, BIN))) == 4

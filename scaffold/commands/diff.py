@@ -23,7 +23,10 @@ Examples:
 @click.option("--to", metavar="VERSION", help="Show an update to this version.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def diff(method: str | None, to: str | None, as_json: bool) -> None:
-    """Show as a patch what a switch or an update would change here; nothing is touched."""
+    """Show as a patch what a switch or an update would change here; nothing is touched.
+
+    The status is 0, also where there would be conflicts; they are told on stderr.
+    """
     signals.hold()
     from dataclasses import asdict
 

@@ -32,9 +32,9 @@ def update(to: str | None, dry_run: bool, as_json: bool) -> None:
     from scaffold.releases import changes
 
     move = updating(Path.cwd(), to)
+    outcome = rehearse(move)[0] if dry_run else carry_out(move)
     news = changes(move.old_version, move.new_version)
     if news and not as_json:
         click.echo(f"{news}\n")
-    outcome = rehearse(move)[0] if dry_run else carry_out(move)
     steps = ["pip install -e '.[test]'", METHODS[move.new["method"]].launch]
     show(move.message, outcome, steps, dry_run, as_json)

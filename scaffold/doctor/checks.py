@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from scaffold.doctor import machine
@@ -17,6 +19,8 @@ from scaffold.methods import METHODS
 
 HERE = Path(__file__).parent
 OLDEST_PYTHON, OLDEST_TORCH = (3, 11), (2, 6)
+WAIT, SMI_WAIT = 120, 20  # seconds
+LARGEST = 2**20  # bytes of an answer
 
 
 def python_of_training() -> str:
@@ -27,36 +31,44 @@ def python_of_training() -> str:
     return next(name for name in names if name and Path(name).exists())
 
 
-def ask(python: str, program: str, seconds: float) -> tuple[dict[str, Any], str]:
-    """(what a program of this folder printed as JSON, or {}; else why not)."""
-    process = subprocess.Popen(
-        [python, str(HERE / program)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return {}, f"no answer in {seconds:.0f} s"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    try:
-        told: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        lines = err.strip().splitlines()
-        return {}, lines[-1] if lines else f"ended with status {process.returncode}"
-    return told, ""
+def ask(python: str, program: str, keys: set[str]) -> tuple[dict[str, Any], str]:
+    """(what a program of this folder printed as JSON, with these keys, or {}; else why not)."""
+    out, err, status = run([python, str(HERE / program)], WAIT)
+    with suppress(ValueError, IndexError):
+        told = json.loads(out.strip().splitlines()[-1])
+        if isinstance(told, dict) and keys <= told.keys():
+            return told, ""
+    lines = err.strip().splitlines()
+    return {}, lines[-1] if lines else f"ended with status {status}"
+
+
+def run(command: list[str], seconds: float) -> tuple[str, str, int]:
+    """(stdout, stderr, status) of a program, of which nothing is left after so many seconds."""
+    with TemporaryFile() as out, TemporaryFile() as err:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            )
+        except OSError as error:
+            return "", str(error), 127
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return "", f"no answer in {seconds:.0f} s", 124
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read(LARGEST).decode(errors="replace"))
+        return said[0], said[1], status
 
 
 def findings(python: str, method: str | None) -> Iterator[Finding]:
     """All checks in turn; method: that of the project here, or None outside of one."""
-    facts, why = ask(python, "facts.py", 120)
+    facts, why = ask(python, "facts.py", {"python", "executable", "packages", "torch"})
     if not facts:
         remedy = "give --python the Python of the environment that trains"
         yield Finding("python", "fail", f"{python} does not run: {why}", remedy)
@@ -108,10 +120,14 @@ def check_torch(facts: dict[str, Any]) -> Iterator[Finding]:
 def check_driver(torch: dict[str, Any]) -> Finding:
     """Whether torch and the driver of the GPUs fit together."""
     smi = shutil.which("nvidia-smi")
-    done = subprocess.run([smi], capture_output=True, text=True, check=False) if smi else None
-    found = re.search(r"CUDA Version: (\d+\.\d+)", done.stdout) if done else None
+    said, why, status = run([smi], SMI_WAIT) if smi else ("", "", 0)
+    found = re.search(r"CUDA Version: (\d+\.\d+)", said)
     if torch["available"]:
         return Finding("driver", "ok", f"CUDA up to {found[1]}" if found else "works")
+    if smi and status:
+        lines = (said + why).strip().splitlines() or [f"status {status}"]
+        remedy = "mend the driver (dmesg | grep -i nvidia), or train on the CPU"
+        return Finding("driver", "warn", f"nvidia-smi fails: {lines[0]}", remedy)
     if not found:
         return Finding("driver", "ok", "no NVIDIA driver: trains on the CPU")
     if not torch["cuda"]:
@@ -153,7 +169,8 @@ def check_packages(facts: dict[str, Any], method: str | None, scripts: Path) -> 
         needs = [*(("numpy", "tqdm", "tyro") if method else ()), METHODS[name].requires]
         missing = [package for package in needs if package and not packages[package]]
         program = METHODS[name].launch.split()[0]
-        if program != "python" and not (scripts / program).exists():
+        beside = (scripts / program).exists() or shutil.which(program)
+        if program != "python" and not beside:
             missing.append(f"{program} beside {facts['executable']}")
         if missing and method:
             fact = f"{name} has no {', '.join(missing)}"
@@ -167,7 +184,7 @@ def check_packages(facts: dict[str, Any], method: str | None, scripts: Path) -> 
 
 def check_ranks(python: str) -> Finding:
     """Two processes that really add up."""
-    told, why = ask(python, "ranks.py", 120)
+    told, why = ask(python, "ranks.py", {"backend", "sum", "seconds"})
     if not told:
         remedy = "see what stands above; NCCL_DEBUG=INFO tells more of GPUs"
         return Finding("ranks", "fail", f"two processes could not add up: {why}", remedy)

@@ -63,8 +63,11 @@ def check_shared_memory() -> Finding:
     folder = Path("/dev/shm")
     if not folder.is_dir():
         return Finding("memory", "ok", "shared memory is not a folder here")
+    if not os.access(folder, os.W_OK):
+        remedy = "mount -o remount,rw /dev/shm, or train with --workers 0"
+        return Finding("memory", "warn", "/dev/shm is not writable", remedy)
     disk = os.statvfs(folder)
-    size = disk.f_blocks * disk.f_frsize
+    size = disk.f_bavail * disk.f_frsize
     if size < SHARED:
         fact = f"{size / 2**20:.0f} MiB are shared, little for the workers of a loader"
         return Finding(
