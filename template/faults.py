@@ -109,16 +109,16 @@ def first_cause(mine: str, config: Config, wait: bool) -> str:
         return told  # by a rank that waited for too long: it tells the run directory alone
     if os.environ.get("MASTER_PORT", "0") == "0":
         return mine  # the only rank
-    told = [mine]
+    first = [mine]
     # a thread, for torch tries for ten seconds to reach a store that goes while it is asked
-    asking = threading.Thread(target=ask_store, name="ask_store", args=(told, wait), daemon=True)
+    asking = threading.Thread(target=ask_store, name="ask_store", args=(first, wait), daemon=True)
     asking.start()
     asking.join(3)
-    return told[0]
+    return first[0]
 
 
-def ask_store(told: list[str], wait: bool) -> None:
-    """Put the first cause into told, where this rank's stands, unless that is the first."""
+def ask_store(first: list[str], wait: bool) -> None:
+    """Put the first cause where that of this rank stands, unless it is the first itself."""
     key = f"first-cause-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
     host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ["MASTER_PORT"])
     # the rank that held the store may be gone
@@ -129,4 +129,4 @@ def ask_store(told: list[str], wait: bool) -> None:
         end = time.monotonic() + (1 if wait else 0)
         while time.monotonic() < end and not store.check([key]):
             time.sleep(0.1)
-        told[0] = store.compare_set(key, "", told[0]).decode()
+        first[0] = store.compare_set(key, "", first[0]).decode()
