@@ -61,7 +61,12 @@ def main() -> None:
         sys.exit(USAGE)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "scaffold"
-        fail(error, printable(error.format_message().rstrip(".")), f"{where} --help", USAGE)
+        fail(
+            error,
+            printable(" ".join(error.format_message().split()).rstrip(".")),
+            f"{where} --help",
+            USAGE,
+        )
     except (click.Abort, KeyboardInterrupt) as error:  # at a question
         fail(error, "interrupted", "nothing was changed", 130)
     except OSError as error:

@@ -17,7 +17,7 @@ def shares(method: str, samples: int, batch_size: int, ranks: int) -> list[list[
     for name, number in (("samples", samples), ("batch-size", batch_size), ("ranks", ranks)):
         if not 1 <= number <= LARGEST:
             fact = f"--{name} `{number}` is not in 1..{LARGEST}"
-            raise ScaffoldError(fact, f"set --{name} to a smaller picture of your run", USAGE)
+            raise ScaffoldError(fact, f"set --{name} to a number in it, as of a small run", USAGE)
     size = batch_size * ranks
     steps = -(-samples // size)
     return [

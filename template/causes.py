@@ -23,7 +23,7 @@ HINTS = {
     "exited unexpectedly": "a worker of the loader died, perhaps of too little memory; "
     "set --workers 0 to see",
 }
-GO_ON = "mend the cause and start again: the run goes on from its last checkpoint"
+GO_ON = "mend the cause and start again: a run goes on from its last checkpoint"
 
 
 def is_loss(error: Exception) -> bool:

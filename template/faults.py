@@ -79,7 +79,7 @@ def refuse(error: Refusal, config: Config) -> NoReturn:
     why = first_cause(mine, config, wait=False)
     if why == mine and not is_first():
         print(f"error: {mine}\nhint: {error.remedy}", file=sys.stderr, flush=True)
-    rundir.tell_failure(config.run_dir, why)
+    rundir.tell_refusal(config.run_dir, why)
     time.sleep(1)  # the store may be in this process: let the others ask it
     leave(error.status)
 

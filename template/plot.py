@@ -26,7 +26,12 @@ def main() -> None:
     parser.add_argument("run_dirs", nargs="+", type=Path, help="directories of runs")
     parser.add_argument("--out", type=Path, default=Path("curves.png"), help="file to write")
     arguments = parser.parse_args()
-    runs = {str(run_dir): read(run_dir) for run_dir in arguments.run_dirs}
+    found = {str(run_dir): read(run_dir) for run_dir in arguments.run_dirs}
+    runs = {name: lines for name, lines in found.items() if lines}
+    if short := [name for name in found if name not in runs]:
+        print(f"nothing to draw yet: {', '.join(short)}", file=sys.stderr)
+    if not runs:
+        leave("no run holds numbers", "wait until one trains or validates")
     try:
         draw(runs).savefig(arguments.out, dpi=150)
     except ImportError:
@@ -37,7 +42,10 @@ def main() -> None:
 
 
 def read(run_dir: Path) -> Lines:
-    """The lines of metrics.jsonl. Ends the program where they cannot be read."""
+    """The lines of metrics.jsonl, none where no curve is in them.
+
+    Ends the program where they cannot be read.
+    """
     path = run_dir / "metrics.jsonl"
     try:
         texts = path.read_text().splitlines()
@@ -52,9 +60,7 @@ def read(run_dir: Path) -> Lines:
         except (ValueError, KeyError, TypeError, AttributeError):
             fact = f"{path} line {number} is no step with numbers: `{text[:40]}`"
             leave(fact, "delete the line")
-    if not any(name in line for line in lines for name in PANELS):
-        leave(f"{path} holds none of {', '.join(PANELS)}", "wait until it trains or validates")
-    return lines
+    return lines if any(name in line for line in lines for name in PANELS) else []
 
 
 def draw(runs: dict[str, Lines]) -> Any:
@@ -69,9 +75,11 @@ def draw(runs: dict[str, Lines]) -> Any:
     figure = Figure(figsize=(4.2 * columns, 0.6 + 2.9 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     colors = colormaps["tab10" if len(runs) <= 10 else "turbo"].resampled(max(10, len(runs)))
+    if names[:2] == ["loss", "val_loss"]:
+        # where they part, the network only learns by heart; before a scale is set, for matplotlib
+        # gives that to a panel that shares it later by name alone
+        figure.axes[1].sharey(figure.axes[0])
     for name, panel in zip(names, axes, strict=False):
-        if name == "val_loss" and "loss" in names:
-            panel.sharey(figure.axes[0])  # where they part, the network only learns by heart
         fill(panel, name, runs, colors)
     for panel in list(figure.axes)[len(names) :]:
         panel.remove()

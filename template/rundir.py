@@ -17,7 +17,9 @@ from typing import IO, Any
 from errors import leave_if
 
 STATE = "run_state.json"
+OVER = ("finished", "preempted")
 held: list[IO[str]] = []  # the lock of this process, which the system takes back when it ends
+found: list[dict[str, Any]] = []  # what the directory said before, where its run was over
 
 
 def take(run_dir: Path) -> None:
@@ -36,6 +38,8 @@ def take(run_dir: Path) -> None:
     if before.get("state") == "running":
         print(f"the run before, {process}, ended without a word: it was killed", flush=True)
     shutil.rmtree(run_dir / "stacks", ignore_errors=True)  # of a run that hung
+    if before.get("state") in OVER:
+        found.append(before)
     tell(run_dir, "running", pid=os.getpid(), host=socket.gethostname())
 
 
@@ -58,7 +62,7 @@ def tell(run_dir: Path, state: str, **facts: Any) -> None:
     """Write the state of the run, whole or not at all."""
     beside = run_dir / f".{STATE}.{os.getpid()}"
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    beside.write_text(json.dumps({"state": state, "since": now, **facts}, indent=1) + "\n")
+    beside.write_text(json.dumps({"state": state, "since": now} | facts, indent=1) + "\n")
     beside.replace(run_dir / STATE)
 
 
@@ -68,8 +72,15 @@ def tell_failure(run_dir: Path, why: str) -> None:
     Perhaps it fails because nothing can be written any more.
     """
     with suppress(OSError):
-        if not failure(run_dir):
+        if state(run_dir).get("state") == "running":
             tell(run_dir, "failed", why=why)
+
+
+def tell_refusal(run_dir: Path, why: str) -> None:
+    """The same for a start that was refused: of a run that was over, it still is."""
+    for before in found:
+        tell(run_dir, **before)
+    tell_failure(run_dir, why)
 
 
 def failure(run_dir: Path) -> str | None:

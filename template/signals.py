@@ -54,7 +54,7 @@ def end_with_launcher() -> None:
     with suppress(OSError, AttributeError):  # Linux alone can do it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     # loading torch has taken seconds: nobody tells what happened before
-    remedy = "start again: the run goes on from its last checkpoint"
+    remedy = "start again: the run goes on from its last checkpoint, if it has one"
     leave_if([("the launcher was killed", remedy)] if launcher_is_gone() else [], status=1)
 
 
@@ -98,11 +98,11 @@ def wait_for(ranks: mp.ProcessContext) -> None:
     except mp.ProcessExitedException as error:
         if error.exit_code > 0:  # the rank has said why
             sys.exit(error.exit_code)
-        print(
-            f"error: rank {error.error_index} was ended by {error.signal_name}\n"
-            "hint: was the memory full? start again: the run goes on from its last checkpoint",
-            file=sys.stderr,
-        )
+        remedy = "start again: the run goes on from its last checkpoint, if it has one"
+        if -error.exit_code not in STOP_SIGNALS:
+            remedy = f"was the memory full? {remedy}"
+        fact = f"rank {error.error_index} was ended by {error.signal_name}"
+        print(f"error: {fact}\nhint: {remedy}", file=sys.stderr)
         sys.exit(128 - error.exit_code)
 
 

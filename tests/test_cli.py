@@ -169,7 +169,10 @@ def test_without_git_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     result = scaffold("new", "--method", "fabric", "a", folder=tmp_path, PATH=str(tmp_path / "bin"))
     assert result.status == 1
-    assert result.err == "error: git is not installed\nhint: install git, or add --no-git\n"
+    assert (
+        result.err
+        == "error: git is not installed\nhint: install git; scaffold new can do without: --no-git\n"
+    )
     assert listing(tmp_path) == ["bin"]
 
 

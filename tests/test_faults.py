@@ -139,6 +139,10 @@ def test_a_run_keeps_its_directory_to_itself_and_tells_its_state(
     done = launch(project, *flags, "--steps", told["step"])
     assert done.status == 0, done.err
     assert state(run_dir)["state"] == "finished"
+    if method in ("spawn", "torchrun"):  # a start that is refused does not make it a failure
+        refused = launch(project, *flags, "--steps", told["step"] + 1, PROBE_DATA="empty")
+        assert "error: the training data is empty" in refused.err
+        assert (state(run_dir)["state"], state(run_dir)["step"]) == ("finished", told["step"])
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ def test_losses_share_an_axis_that_is_logarithmic_when_they_fall_tenfold(tmp_pat
         scales = {panel.get_title("left"): panel.get_yscale() for panel in figure.axes}
         assert scales["training loss"] == scales["validation loss"] == scale
         assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+        heights = [panel.transScale.transform((1, 0.01))[1] for panel in figure.axes[:2]]
+        assert heights == [pytest.approx(-2 if scale == "log" else 0.01)] * 2
         assert scales["learning rate"] == scales["throughput"] == "linear"
 
 
@@ -101,8 +103,6 @@ def test_the_command_writes_a_picture_without_a_display(tmp_path: Path) -> None:
     ("lines", "fact"),
     [
         (None, "`run` is no run: [Errno 2] No such file or directory: 'run/metrics.jsonl'"),
-        ("", "run/metrics.jsonl holds none of loss, val_loss, "),
-        ('{"step": 1}\n', "run/metrics.jsonl holds none of loss, val_loss, "),
         ('{"step": 1, "loss": 1}\n{"ste', "run/metrics.jsonl line 2 is no step with numbers"),
         ('{"loss": 1}\n', "run/metrics.jsonl line 1 is no step with numbers"),
         ('{"step": 1, "loss": "high"}\n', "run/metrics.jsonl line 1 is no step with numbers"),
@@ -115,6 +115,19 @@ def test_bad_input_is_two_lines(lines: str | None, fact: str, tmp_path: Path) ->
         (tmp_path / "run" / "metrics.jsonl").write_text(lines)
     check_two_lines(draw(tmp_path, "run"), fact)
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_a_run_that_has_no_numbers_yet_keeps_no_other_from_being_drawn(tmp_path: Path) -> None:
+    write(tmp_path / "long", 0.1)
+    for name, text in (("early", '{"step": 1}\n'), ("empty", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text(text)
+    result = draw(tmp_path, "early", "long", "empty")
+    assert (result.status, result.out) == (0, "curves.png shows long\n")
+    assert result.err == "nothing to draw yet: early, empty\n"
+    assert draw(tmp_path, "early", "empty").err.endswith(
+        "error: no run holds numbers\nhint: wait until one trains or validates\n"
+    )
 
 
 @pytest.mark.parametrize("bad", ['{"step": 2, "loss": "high"}', '{"step": "two"}', '{"ste'])

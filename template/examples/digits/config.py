@@ -14,7 +14,7 @@ class Config:
 
     config: Path | None = None  # TOML file with defaults for the settings below; flags win
     run_dir: Path = Path("runs/default")  # metrics and checkpoints; a run found here goes on
-    devices: int = 0  # processes on this machine; 0: as launched, else one per GPU, or two on a CPU
+    devices: int = 0  # processes here; 0: as launched; spawn, fabric: one per GPU, or two on a CPU
     check: bool = False  # make one step in a temporary run directory, say what it did, and leave
     step_timeout: float = 100  # seconds that a step, a batch of validation or a save may take
     async_save: bool = False  # write checkpoints beside the training; takes memory for a copy
