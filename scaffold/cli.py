@@ -9,10 +9,20 @@ from scaffold import __version__
 from scaffold.errors import FAILURE, USAGE, ScaffoldError
 from scaffold.names import printable
 
-COMMANDS = (
-    "abort", "choose", "completion", "diff", "doctor", "methods", "new", "shares", "status",
-    "switch", "update",
-)  # fmt: skip
+# a command's module is imported when it is called, and not for the list of them: a fast start
+COMMANDS = {
+    "abort": "Take back a switch or an update that is not committed yet.",
+    "choose": "Find the method that fits, by questions or flags.",
+    "completion": "Print the completion for SHELL, to be put into its start-up file.",
+    "diff": "Show as a patch what a switch or an update would change here.",
+    "doctor": "See whether training would start here.",
+    "methods": "Compare the four methods.",
+    "new": "Make a project in the new folder PATH, or of the git repository that lies there.",
+    "shares": "Show which samples each rank sees, step by step, unshuffled.",
+    "status": "Tell what the project in this folder was made with, and what waits.",
+    "switch": "Change the method of the project here; your edits and your checkpoints stay.",
+    "update": "Bring what is new in scaffold into the project here; your edits stay.",
+}
 EXAMPLES = """\b
 Examples:
   scaffold new --method fabric myproj     a project that trains on two GPUs, or on a CPU
@@ -26,10 +36,14 @@ Examples:
 
 
 class Commands(click.Group):
-    """The commands by name: a module is imported when its command is called, for a fast start."""
+    """The commands by name."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from conftest import BIN, environment, run, scaffold
 from scaffold import __version__
 from scaffold.choose import GOALS, advise
+from scaffold.cli import COMMANDS
 from scaffold.methods import METHODS
 from scaffold.template import questions
 
@@ -258,3 +260,10 @@ def test_it_starts_without_copier_torch_and_yaml(words: str) -> None:
     )
     result = run([sys.executable, "-c", program])
     assert result.out.splitlines()[-1] == "[]"
+
+
+def test_the_list_of_commands_says_of_each_what_its_help_begins_with() -> None:
+    """It is written down, so that --help imports none of them."""
+    for name, words in COMMANDS.items():
+        command = getattr(import_module(f"scaffold.commands.{name}"), name)
+        assert command.get_short_help_str(300).startswith(words.rstrip(".")), name
