@@ -77,7 +77,7 @@ def main() -> None:
         where = error.ctx.command_path if error.ctx else "scaffold"
         fail(
             error,
-            printable(" ".join(error.format_message().split()).rstrip(".")),
+            printable(error.format_message().replace("\n\t", " ").rstrip(".")),
             f"{where} --help",
             USAGE,
         )

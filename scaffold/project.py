@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from copier import Settings, run_copy
-from plumbum import ProcessExecutionError, local
+from plumbum import local
 
 from scaffold import __version__
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import AGAIN, QUIET, failed, git
+from scaffold.git import QUIET, failed, git
 from scaffold.names import pasted
 from scaffold.signals import end_if_signalled
 from scaffold.staging import check_there, staging
@@ -86,35 +86,31 @@ def render(template: Path, answers: dict[str, str], folder: Path) -> Path:
 
     The user's own copier settings have no say, and nothing is run.
     """
-    room = folder.parent
     end_if_signalled()
-    try:
-        with copier_in(room):
-            run_copy(
-                str(template),
-                folder,
-                answers,
-                defaults=True,
-                quiet=True,
-                settings=Settings(),
-                unsafe=False,
-            )
-    except ProcessExecutionError as error:  # copier asks git whether the template is a bundle
-        raise failed(room, error.stderr, AGAIN) from error
+    with copier_alone(folder.parent):
+        run_copy(
+            str(template),
+            folder,
+            answers,
+            defaults=True,
+            quiet=True,
+            settings=Settings(),
+            unsafe=False,
+        )
     end_if_signalled()
     verify(folder)
     return folder
 
 
 @contextmanager
-def copier_in(room: Path) -> Iterator[None]:
-    """Let copier begin its repository, in which it asks git, in the room and nowhere else."""
+def copier_alone(room: Path) -> Iterator[None]:
+    """Keep what copier has for a moment in the room, and git from it.
+
+    It would ask git whether the template is a repository, and then something about each file.
+    """
     before, tempfile.tempdir = tempfile.tempdir, str(room)
     try:
-        with local.env():
-            for name, _ in list(local.env):
-                if name.startswith("GIT_"):
-                    del local.env[name]
+        with local.env(PATH=str(room)):
             yield
     finally:
         tempfile.tempdir = before
