@@ -25,7 +25,8 @@ lint: .venv/ready
 # the tests that try more moments, names and damages than fit into `make test`
 soak: .venv/ready
 	SOAK=1 $(BIN)/python -m pytest tests/test_generator_faults.py tests/test_names.py \
-	  tests/test_answers.py tests/test_faults.py tests/test_kills.py tests/test_damage.py
+	  tests/test_answers.py tests/test_faults.py tests/test_kills.py tests/test_damage.py \
+	  tests/test_traps.py
 
 # needs nothing of .venv
 audit:

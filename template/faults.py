@@ -57,8 +57,9 @@ def guarded(main: Main) -> Main:
 
 def fail(error: Exception, config: Config) -> NoReturn:
     """End this rank. The first that failed speaks, and speaks last; all others wait for it."""
-    mine = f"rank {this_rank()} failed: {type(error).__name__}: {summary(error)}"
     lost = is_loss(error)
+    what = "lost another rank" if lost else "failed"
+    mine = f"rank {this_rank()} {what}: {type(error).__name__}: {summary(error)}"
     why = first_cause(mine, config, wait=lost)
     if why == mine:
         time.sleep(1)

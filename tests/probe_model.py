@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from config import Config
 
 FAULT = os.environ.get("PROBE_FAULT", "")
-FAULT_CALL = 18  # the call of loss_sums in which it shows: amid step 5, of two ranks
+# the call of loss_sums in which it shows: amid step 5, of two ranks
+FAULT_CALL = int(os.environ.get("PROBE_CALL", 18))
 FAULT_RANK = int(os.environ.get("PROBE_RANK", 1))
 calls = 0
 
