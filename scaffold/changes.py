@@ -18,7 +18,22 @@ class Change:
     @property
     def is_whole(self) -> bool:
         """Whether the file is there, and without a conflict."""
-        return [stage for _, _, stage in self.after] == ["0"]
+        return is_whole(self.after)
+
+
+def is_whole(entries: list[Entry]) -> bool:
+    """Whether these are the entries of a file that is there, and without a conflict."""
+    return [stage for _, _, stage in entries] == ["0"]
+
+
+def staged(told: str) -> dict[str, list[Entry]]:
+    """The entries of each path that `ls-files --stage -z` has told."""
+    found: dict[str, list[Entry]] = {}
+    for entry in filter(None, told.split("\0")):
+        facts, _, path = entry.partition("\t")
+        mode, blob, stage = facts.split()
+        found.setdefault(path, []).append((mode, blob, stage))
+    return found
 
 
 def changes(copy: Copy) -> list[Change]:
@@ -28,11 +43,7 @@ def changes(copy: Copy) -> list[Change]:
         facts, _, name = entry.partition("\t")
         mode, _, blob = facts.split()
         before[name] = [(mode, blob, "0")]
-    after: dict[str, list[Entry]] = {}
-    for entry in filter(None, copy.ask("ls-files", "--stage", "-z").split("\0")):
-        facts, _, name = entry.partition("\t")
-        mode, blob, stage = facts.split()
-        after.setdefault(name, []).append((mode, blob, stage))
+    after = staged(copy.ask("ls-files", "--stage", "-z"))
     return [
         Change(name, before.get(name, []), after.get(name, []))
         for name in sorted(before.keys() | after.keys())

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from scaffold.changes import Entry
+from scaffold.changes import Entry, is_whole, staged
 from scaffold.git import ask
 from scaffold.place import Place
 
@@ -12,15 +12,9 @@ Entries = dict[str, list[Entry]]  # of paths in the repository; none where a fil
 
 def index_entries(place: Place, paths: list[str]) -> Entries:
     """What the index has of these paths."""
-    found: Entries = {path: [] for path in paths}
     literal = {"GIT_LITERAL_PATHSPECS": "1"}
-    told = ask(place.top, "ls-files", "--stage", "-z", "--", *paths, **literal)
-    for entry in filter(None, told.split("\0")):
-        facts, _, path = entry.partition("\t")
-        mode, blob, stage = facts.split()
-        if path in found:
-            found[path].append((mode, blob, stage))
-    return found
+    found = staged(ask(place.top, "ls-files", "--stage", "-z", "--", *paths, **literal))
+    return {path: found.get(path, []) for path in paths}
 
 
 def set_index(place: Place, entries: Entries) -> None:
@@ -37,7 +31,7 @@ def set_files(place: Place, entries: Entries) -> None:
     for path, found in entries.items():
         if not found:
             remove(place, path)
-    whole = [path for path, found in entries.items() if [entry[2] for entry in found] == ["0"]]
+    whole = [path for path, found in entries.items() if is_whole(found)]
     paths = "".join(f"{path}\0" for path in whole)
     ask(place.top, "checkout-index", "--force", "--index", "-z", "--stdin", text=paths)
 

@@ -5,13 +5,20 @@ from pathlib import Path
 from scaffold import __version__
 from scaffold.answers import find_project, read_answers
 from scaffold.errors import USAGE, ScaffoldError
+from scaffold.methods import METHODS
 from scaffold.move import Move
 from scaffold.names import printable
 from scaffold.releases import numbers, questions_of, unknown, versions
 
 
 def switching(folder: Path, method: str) -> Move:
-    """The project that a folder lies in, with another method and all else as it was."""
+    """The project that a folder lies in, with another method and all else as it was.
+
+    Raises ScaffoldError where the method does not exist.
+    """
+    if method not in METHODS:
+        fact = f"method `{printable(method)}` does not exist"
+        raise ScaffoldError(fact, f"choose one of: {', '.join(METHODS)}", USAGE)
     root = find_project(folder)
     answers = read_answers(root)
     old, new = answers.values, answers.values | {"method": method}

@@ -35,9 +35,6 @@ def diff(method: str | None, to: str | None, as_json: bool) -> None:
 
     if method and to:
         raise ScaffoldError("--method and --to are two moves", "show one after the other", USAGE)
-    if method and method not in METHODS:
-        fact = f"method `{printable(method)}` does not exist"
-        raise ScaffoldError(fact, f"choose one of: {', '.join(METHODS)}", USAGE)
     move = switching(Path.cwd(), method) if method else updating(Path.cwd(), to)
     outcome, patch = rehearse(move, color=sys.stdout.isatty() and not as_json)
     if as_json:

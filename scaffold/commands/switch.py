@@ -5,9 +5,7 @@ from pathlib import Path
 import click
 
 from scaffold import signals
-from scaffold.errors import USAGE, ScaffoldError
 from scaffold.methods import METHODS
-from scaffold.names import printable
 from scaffold.terminal import ask
 
 
@@ -35,9 +33,6 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
     from scaffold.moves import switching
     from scaffold.outcome import show
 
-    if method not in METHODS:
-        fact = f"method `{printable(method)}` does not exist"
-        raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
     move = switching(Path.cwd(), method)
     outcome = rehearse(move)[0] if dry_run else carry_out(move)
     there, new = METHODS[move.old["method"]], METHODS[method]
