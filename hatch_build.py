@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -17,16 +17,23 @@ class ReleasesHook(BuildHookInterface):
     """An sdist has the bundle already; without a repository there is none."""
 
     PLUGIN_NAME = "custom"
+    room: TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write the bundle and add it to what is built."""
         root = Path(self.root)
         if version == "editable" or not (root / ".git").exists():
             return
-        room = Path(mkdtemp())
+        self.room = TemporaryDirectory()
+        room = Path(self.room.name)
         bundle = room / "releases.bundle"
         try:
             if write_bundle(root, bundle, room):
                 build_data["force_include"][str(bundle)] = "scaffold/_releases.bundle"
         except ScaffoldError as error:  # no git, or it refuses this repository
             self.app.display_warning(f"no releases are packed, so no update: {error.fact}")
+
+    def finalize(self, _version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
+        """Remove the bundle, which is in the artifact now."""
+        if self.room:
+            self.room.cleanup()
