@@ -9,8 +9,9 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/python tools/demo.py $(METHOD)
 
+# a worker per core; the tests of a file share what they have made
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -47,7 +47,11 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of a test's processes: this virtual environment, one thread per rank."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     # `make test` tells a `make` below it that it is one of its own
-    inherited = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if "MAKE" not in name and not name.startswith("PYTEST_")
+    }
     variables = inherited | {"PATH": path, "OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
     if torch.cuda.device_count() < 2:  # two processes need two GPUs, or none
         variables["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -155,3 +159,10 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A fresh project of each method; tests must not change them."""
     parent = tmp_path_factory.mktemp("projects")
     return {name: make(parent / name, name) for name in METHODS}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have recorded as properties."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

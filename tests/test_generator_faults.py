@@ -53,8 +53,11 @@ def listing(folder: Path) -> list[str]:
 
 
 def is_refused(result: Result, status: int, fact: str = "") -> bool:
-    """Whether a command ended in two lines, with this status and fact."""
-    lines = result.err.splitlines()
+    """Whether a command ended in two lines, with this status and fact.
+
+    Who finds the project of another has its files listed first.
+    """
+    lines = [line for line in result.err.splitlines() if not line.startswith("already there: ")]
     assert (result.status, result.out) == (status, ""), result
     assert [line.partition(" ")[0] for line in lines] == ["error:", "hint:"], result.err
     assert lines[0].startswith(f"error: {fact}"), result.err

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree, rmtree
 
@@ -72,12 +73,13 @@ def text_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_the_methods_reach_the_weights_of_a_single_process_with_text(
-    text_runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    text_runs: dict[str, Path], record_property: Callable[[str, object], None]
 ) -> None:
     one = weights(text_runs["one"], STEPS)
     found = {m: largest_difference(weights(text_runs[m], STEPS), one) for m in METHODS}
-    with capsys.disabled():
-        print(f"\nlargest difference of a weight to a single process, text, {STEPS} steps: {found}")
+    record_property(
+        f"largest difference of a weight to a single process, text, {STEPS} steps", found
+    )
     assert max(found.values()) <= 1e-5
     if torch.cuda.device_count() < 2:
         assert found["spawn"] == found["torchrun"]

@@ -5,6 +5,7 @@ import difflib
 import itertools
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def conflicts(ours: list[str], base: list[str], theirs: list[str], folder: Path)
 
 
 def test_a_switch_seldom_conflicts_with_an_edit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """In all 12 directions a user replaces each shared line, or inserts one after it."""
     count, found = 0, {"replaced": 0, "inserted": 0}
@@ -128,8 +129,7 @@ def test_a_switch_seldom_conflicts_with_an_edit(
             found["inserted"] += conflicts(inserted, base, theirs, tmp_path)
         count += len(code)
     shares = {kind: number / count for kind, number in found.items()}
-    with capsys.disabled():
-        print(f"\nconflicts of a switch with an edit at a shared line: {shares}")
+    record_property("conflicts of a switch with an edit at a shared line", shares)
     assert shares["replaced"] <= MOST_CONFLICTS["replaced"]
     assert shares["inserted"] <= MOST_CONFLICTS["inserted"]
 

@@ -25,7 +25,7 @@ from scaffold.undo import take_back
 
 PAIRS = list(itertools.combinations(METHODS, 2))
 # ratchets: what was reached, of all edits; README.md and pyproject.toml are lists of one line each
-MOST_CONFLICTS = {"shares.py": 0.1436, "pyproject.toml": 0.0522, "README.md": 0.0794}
+MOST_CONFLICTS = {"shares.py": 0.1436, "pyproject.toml": 0.0522, "README.md": 0.047}
 OPTIONS = ({"example": "text", "tracker": "wandb"}, {"tracker": "mlflow"}, {"tracker": "none"})
 
 
@@ -244,7 +244,9 @@ def test_a_conflict_is_told_with_a_status_of_its_own_and_taken_back(tmp_path: Pa
 
 
 def test_a_switch_seldom_conflicts_with_an_edit_of_any_file(
-    rendered: Callable[[dict[str, str]], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered: Callable[[dict[str, str]], Path],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """In all 12 directions a line is replaced, or one added, at each line that both methods have.
 
@@ -272,6 +274,5 @@ def test_a_switch_seldom_conflicts_with_an_edit_of_any_file(
                     met = conflicts(ours, base, theirs, tmp_path)
                     found.setdefault(name, []).append(met)
     shares = {name: round(sum(met) / len(met), 4) for name, met in found.items()}
-    with capsys.disabled():
-        print(f"\nconflicts of a switch with an edit at a shared line: {shares}")
+    record_property("conflicts of a switch with an edit at a shared line", shares)
     assert all(shares[name] <= most for name, most in MOST_CONFLICTS.items()), shares

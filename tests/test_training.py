@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,12 @@ def oracle() -> dict[str, torch.Tensor]:
 
 
 def test_the_methods_reach_the_weights_of_a_single_process(
-    runs: dict[str, Path], oracle: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
+    runs: dict[str, Path],
+    oracle: dict[str, torch.Tensor],
+    record_property: Callable[[str, object], None],
 ) -> None:
     found = {method: largest_difference(weights(runs[method], STEPS), oracle) for method in METHODS}
-    with capsys.disabled():
-        print(f"\nlargest difference of a weight to a single process, {STEPS} steps: {found}")
+    record_property(f"largest difference of a weight to a single process, {STEPS} steps", found)
     assert max(found.values()) <= 1e-5
 
 
