@@ -27,7 +27,7 @@ lint: .venv/ready
 soak: .venv/ready
 	SOAK=1 $(BIN)/python -m pytest tests/test_generator_faults.py tests/test_names.py \
 	  tests/test_answers.py tests/test_faults.py tests/test_kills.py tests/test_damage.py \
-	  tests/test_traps.py
+	  tests/test_traps.py tests/test_switch.py
 
 # needs nothing of .venv
 audit:

@@ -10,7 +10,6 @@ from scaffold.changes import changes
 from scaffold.copy import Copy, copy_of
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.merge import Outcome, merge
-from scaffold.names import printable
 from scaffold.project import files, render
 from scaffold.ready import ready
 from scaffold.staging import staging
@@ -70,30 +69,20 @@ def adopt(path: Path, answers: dict[str, str], way: str, message: str, dry_run: 
     with staging(Path(tempfile.gettempdir())) as room:
         new, old = render(template_folder(room), answers, room / "new"), room / "old"
         old.mkdir()
-        check_kinds(path, new)
-        if way == "skip":
-            for name in collisions(path, new):
-                (new / name).unlink()
+        skipped = collisions(path, new) if way == "skip" else []
+        for name in skipped:
+            (new / name).unlink()
         copy = copy_of(place, room, keep=not dry_run)
         outcome, found = merge(copy, old, new, message)
+        outcome.skipped = skipped
         if way == "overwrite":
             take_theirs(copy, outcome)
             found = changes(copy)
         if dry_run:
             check(place, found)
         else:
-            apply(place, copy, found, message)
+            apply(place, found, message)
         return outcome
-
-
-def check_kinds(path: Path, new: Path) -> None:
-    """Raise ScaffoldError where a file stands in the way of a folder, or a folder of a file."""
-    for child in new.rglob("*"):
-        there = path / child.relative_to(new)
-        if os.path.lexists(there) and (there.is_symlink() or there.is_dir() != child.is_dir()):
-            kind = "folder" if child.is_dir() else "plain file"
-            fact = f"`{printable(str(there))}` is no {kind}, as the project needs"
-            raise ScaffoldError(fact, "rename it; nothing was changed", PRECONDITION)
 
 
 def take_theirs(copy: Copy, outcome: Outcome) -> None:

@@ -136,5 +136,5 @@ def _is_text(word: str) -> bool:
 
 def _refusal(path: Path, line: int, why: str) -> ScaffoldError:
     where = f"`{printable(str(path))}`{f' line {line}' if line else ''}"
-    remedy = f"bring back what scaffold wrote: git checkout HEAD -- {FILE}"
+    remedy = f"bring back what scaffold wrote: git log -p -- {FILE} shows it"
     return ScaffoldError(f"{where}: {why}", remedy, PRECONDITION)

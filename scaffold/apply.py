@@ -1,56 +1,48 @@
 """Puts what was merged in a copy into the project itself: these files and no others.
 
-Nothing is written where somebody's work could be lost by it, and all that is written is noted, so
-that it can be taken back.
+Nothing is written where somebody's work could be lost by it, and all that is written can be taken
+back (kept.py, undo.py).
 """
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from scaffold import undo
+from scaffold import kept
 from scaffold.changes import Change
-from scaffold.copy import Copy
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
-from scaffold.files import Entries, set_files, set_index
+from scaffold.files import barrier, holds_only
 from scaffold.git import AGAIN, ask
-from scaffold.names import printable
+from scaffold.index import set_index
+from scaffold.lock import alone
+from scaffold.names import some
 from scaffold.place import Place
 from scaffold.ready import ready
 from scaffold.signals import end_if_signalled
+from scaffold.undo import is_edited
 
-LOCK = "scaffold-move.lock"
 
-
-def apply(place: Place, copy: Copy, found: list[Change], message: str) -> None:
-    """Stage what was merged in the copy, and write the files, those with conflicts too.
+def apply(place: Place, found: list[Change], message: str) -> None:
+    """Stage what was merged in a copy, and write the files, those with conflicts too.
 
     Raises ScaffoldError; then nothing was changed, or the error says how to go back.
     """
     if not found:
         return
     end_if_signalled()
-    with _alone(place):
+    with alone(place):
         check(place, found)
-        before, after = (
-            {place.prefix + change.name: getattr(change, side) for change in found}
-            for side in ("before", "after")
-        )
-        undo.begin(place, message, before, after)
+        kept.begin(place, found, message)
         try:
-            set_index(place, after)
+            set_index(place, {place.prefix + change.name: change.after for change in found})
         except BaseException:  # all or nothing
-            undo.forget(place)
+            kept.forget(place)
             raise
         try:
-            set_files(place, after)
-            _write_conflicts(place, copy, found)
+            kept.write(place)
         except (ScaffoldError, OSError) as error:
-            _put_back(place, before, error)
-        undo.done(place)
+            _put_back(place, error)
+        kept.set_state(place, kept.DONE)
 
 
 def check(place: Place, found: list[Change]) -> None:
@@ -67,57 +59,40 @@ def check(place: Place, found: list[Change]) -> None:
         fact = f"git does not look at {_shown(place, hidden)} (assume-unchanged or sparse)"
         remedy = "git update-index --no-assume-unchanged, or git sparse-checkout disable"
         raise ScaffoldError(fact, remedy, PRECONDITION)
+    modules = [c.name for c in found if any(mode == "160000" for mode, *_ in c.before + c.after)]
+    if modules:
+        fact = f"{some(modules)} is a submodule, and would move with its folder"
+        raise ScaffoldError(fact, "move it elsewhere, commit, and run it again", PRECONDITION)
     added = [place.prefix + change.name for change in found if not change.before]
-    there = [path for path in added if _is_taken(place, path)]
+    removed = {place.top / path for path in paths} - {
+        place.top / place.prefix / change.name for change in found if change.after
+    }
+    there = [path for path in added if _is_taken(place, path, removed)]
     if there:
-        fact = f"git does not keep what lies at {_shown(place, there)} and would be overwritten"
+        fact = f"{_shown(place, there)} would be overwritten, and git does not keep it"
         remedy = "move it elsewhere; then run it again"
         raise ScaffoldError(fact, remedy, PRECONDITION)
 
 
-def _is_taken(place: Place, path: str) -> bool:
-    """Whether a file lies at a path, or something that is no folder lies in its way."""
-    parents = [place.top / parent for parent in Path(path).parents[:-1]]
-    return os.path.lexists(place.top / path) or any(
-        os.path.lexists(parent) and (parent.is_symlink() or not parent.is_dir())
-        for parent in parents
+def _is_taken(place: Place, path: str, removed: set[Path]) -> bool:
+    """Whether something lies at a path or in its way; what the move removes does not."""
+    there, barred = place.top / path, barrier(place.top, path)
+    return (os.path.lexists(there) and not holds_only(there, removed)) or (
+        barred is not None and barred not in removed
     )
 
 
 def _shown(place: Place, paths: list[str]) -> str:
-    names = [f"`{printable(place.name(path))}`" for path in sorted(paths)]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return some(sorted(place.name(path) for path in paths))
 
 
-def _write_conflicts(place: Place, copy: Copy, found: list[Change]) -> None:
-    """Write the files in which git has marked conflicts."""
-    for change in found:
-        source, target = copy.folder / change.name, place.root / change.name
-        if change.after and not change.is_whole and source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
-            target.chmod(source.stat().st_mode)
-
-
-def _put_back(place: Place, before: Entries, error: Exception) -> NoReturn:
-    """Undo what was done, and raise the error that has come; nobody can have edited meanwhile."""
+def _put_back(place: Place, error: Exception) -> NoReturn:
+    """Undo what was done, and raise the error that has come."""
     said = error.fact if isinstance(error, ScaffoldError) else str(error)
     try:
-        undo.restore(place, before)
+        paths = kept.read(place)["after"]
+        kept.restore(place, [path for path in paths if not is_edited(place, path, paths)])
     except (ScaffoldError, OSError):
         remedy = "mend it, and run scaffold abort"
         raise ScaffoldError(f"{said}; half of it is done", remedy, FAILURE) from error
-    undo.forget(place)
     raise ScaffoldError(said, AGAIN, FAILURE) from error
-
-
-@contextmanager
-def _alone(place: Place) -> Iterator[None]:
-    """Keep another scaffold out of the repository; the lock goes with this process."""
-    with (place.git_dir / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            fact = "another scaffold is at work in this repository"
-            raise ScaffoldError(fact, AGAIN, PRECONDITION) from error
-        yield

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from scaffold.copy import Copy
-
-Entry = tuple[str, str, str]  # mode, blob and stage, which is 0 unless there is a conflict
+from scaffold.copy import Copy, Entry
 
 
 @dataclass(frozen=True)
@@ -14,6 +12,7 @@ class Change:
     name: str  # in the project
     before: list[Entry]
     after: list[Entry]
+    text: Entry | None  # what lies on the disk then: where there is a conflict, with its marks
 
     @property
     def is_whole(self) -> bool:
@@ -38,14 +37,17 @@ def staged(told: str) -> dict[str, list[Entry]]:
 
 def changes(copy: Copy) -> list[Change]:
     """What was changed in the copy since its commit, sorted by name."""
-    before: dict[str, list[Entry]] = {}
-    for entry in filter(None, copy.ask("ls-tree", "-r", "-z", copy.head).split("\0")):
-        facts, _, name = entry.partition("\t")
-        mode, _, blob = facts.split()
-        before[name] = [(mode, blob, "0")]
+    before = {name: [entry] for name, entry in copy.entries.items()}
     after = staged(copy.ask("ls-files", "--stage", "-z"))
+    texts = {name: entries[0] for name, entries in after.items() if is_whole(entries)}
+    marked = [name for name in after.keys() - texts.keys() if (copy.folder / name).is_file()]
+    if marked:
+        blobs = copy.ask("hash-object", "-w", "--", *marked).split()
+        for name, blob in zip(marked, blobs, strict=True):
+            can_run = (copy.folder / name).stat().st_mode & 0o100
+            texts[name] = ("100755" if can_run else "100644", blob, "0")
     return [
-        Change(name, before.get(name, []), after.get(name, []))
+        Change(name, before.get(name, []), after.get(name, []), texts.get(name))
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]

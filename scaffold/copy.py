@@ -4,11 +4,14 @@ It sees the project as it was committed last, and nothing around it; no setting 
 say in it.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from scaffold.git import NOBODY, ask
 from scaffold.place import Place
+
+Entry = tuple[str, str, str]  # mode, blob and stage, which is 0 unless there is a conflict
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class Copy:
     folder: Path
     head: str  # the commit of the project as it is
     variables: dict[str, str]  # of the environment of its git
+    entries: dict[str, Entry]  # of the files in that commit
+    line_ends: dict[str, str]  # of each of them: lf, crlf, mixed, ...
 
     def ask(self, *words: str, text: str | None = None, **more: str) -> str:
         """What git answers in the copy."""
@@ -31,17 +36,28 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
     """
     folder, home = room / "copy", room / "home"
     home.mkdir()
-    wanted = ("--show-object-format", "--path-format=absolute", "--git-path", "objects")
-    kind, objects = ask(place.top, "rev-parse", *wanted).split("\n")[:2]
+    kind = "sha256" if len(place.head) == 64 else "sha1"
     variables = {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     variables |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+    variables["GIT_CONFIG_GLOBAL"] = os.devnull
     ask(room, "init", "--quiet", "--template=", f"--object-format={kind}", str(folder), **variables)
     if keep:
-        variables["GIT_OBJECT_DIRECTORY"] = objects
+        variables["GIT_OBJECT_DIRECTORY"] = str(place.objects)
     else:
         (folder / ".git/objects/info").mkdir(exist_ok=True)
-        (folder / ".git/objects/info/alternates").write_text(f"{objects}\n")
+        (folder / ".git/objects/info/alternates").write_bytes(os.fsencode(f"{place.objects}\n"))
     tree = f"{place.head}:{place.prefix}"
+    if place.prefix and not ask(place.top, "ls-tree", "-d", place.head, place.prefix.rstrip("/")):
+        # git keeps nothing of the folder yet
+        tree = ask(folder, "mktree", **variables).strip()
     head = ask(folder, "commit-tree", tree, text="project\n", **NOBODY, **variables).strip()
     ask(folder, "checkout", "--quiet", "--detach", head, **variables)
-    return Copy(folder, head, variables)
+    listed = ask(folder, "ls-files", "--stage", "--eol", "-z", **variables)
+    entries: dict[str, Entry] = {}
+    line_ends = {}
+    for entry in filter(None, listed.split("\0")):
+        facts, ends, name = entry.split("\t", 2)
+        mode, blob, stage = facts.split()
+        entries[name] = mode, blob, stage
+        line_ends[name] = ends.split()[0].removeprefix("i/")
+    return Copy(folder, head, variables, entries, line_ends)

@@ -14,7 +14,10 @@ AGAIN = "nothing was changed; mend it and run it again"
 QUIET = (
     *("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"),
     *("-c", "submodule.recurse=false", "-c", "diff.orderFile=/dev/null"),
+    *("-c", "core.fsmonitor=false"),
 )
+# where the user says that git's settings are
+SETTINGS = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 NOBODY = {  # who makes a commit that no branch will have
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -29,12 +32,17 @@ def git(
 
     It leads a group of its own: a Ctrl-C on the terminal must not stop it half-way.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name in SETTINGS
+    }
     try:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments],
             # messages are read here, and some are taken apart
-            env=environment | {"LC_ALL": "C"} | variables,
+            # a look at a repository writes nothing, not even what git remembers of files
+            env=environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | variables,
             input=text or "",
             capture_output=True,
             encoding="utf-8",

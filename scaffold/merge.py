@@ -13,6 +13,7 @@ from scaffold.answers import FILE
 from scaffold.changes import Change, changes
 from scaffold.copy import Copy
 from scaffold.git import AGAIN, NOBODY, QUIET, failed, git
+from scaffold.kinds import check_kinds
 from scaffold.project import files
 
 RENAMES = ("merge.renames=true", "merge.directoryRenames=true", "merge.renameLimit=10000")
@@ -29,6 +30,7 @@ class Outcome:
     removed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # edited here, and the template has it no more
     left_out: list[str] = field(default_factory=list)  # removed here, and the template changed it
+    skipped: list[str] = field(default_factory=list)  # there already, and it was to stay
     conflicts: dict[str, str] = field(default_factory=dict)  # {name: what happened}
 
     @property
@@ -42,6 +44,8 @@ def merge(copy: Copy, old: Path, new: Path, message: str) -> tuple[Outcome, list
 
     The answers file is the new one, whatever stood there. Raises ScaffoldError where git fails.
     """
+    check_kinds(copy, old, new)
+    answers = _answers(copy, old, new)
     trees = write_trees(copy, old, new)
     if trees[0] == trees[1]:
         return Outcome(), []
@@ -54,7 +58,7 @@ def merge(copy: Copy, old: Path, new: Path, message: str) -> tuple[Outcome, list
     done = git(copy.folder, *pick, **NOBODY, **copy.variables)
     if done.returncode not in (0, 1):
         raise failed(copy.folder, done.stderr, AGAIN)
-    outcome = _settle(copy, (new / FILE).read_bytes())
+    outcome = _settle(copy, answers, done.returncode == 1)
     found = changes(copy)
     for change in found:
         if not change.after:
@@ -64,14 +68,15 @@ def merge(copy: Copy, old: Path, new: Path, message: str) -> tuple[Outcome, list
     return outcome, found
 
 
-def line_ends(copy: Copy) -> dict[str, str]:
-    """How the lines of each file of the project end: {name: lf, crlf, mixed, ...}."""
-    found = {}
-    for entry in filter(None, copy.ask("ls-files", "--eol", "-z").split("\0")):
-        told, _, name = entry.partition("\t")
-        ends = re.match(r"i/(\S*)", told)
-        found[name] = ends[1] if ends else ""
-    return found
+def _answers(copy: Copy, old: Path, new: Path) -> bytes:
+    """The new answers file, with the comments that somebody has added to theirs."""
+    written = (new / FILE).read_bytes()
+    there, known = (folder / FILE for folder in (copy.folder, old))
+    if not there.exists() or not known.exists():
+        return written
+    found, known_lines = there.read_bytes().splitlines(True), known.read_bytes().splitlines(True)
+    added = [line for line in found if line.startswith(b"#") and line not in known_lines]
+    return written + b"".join(added)
 
 
 def write_trees(copy: Copy, old: Path, new: Path) -> list[str]:
@@ -79,10 +84,9 @@ def write_trees(copy: Copy, old: Path, new: Path) -> list[str]:
 
     A file whose lines end with CRLF in the project gets them here, too.
     """
-    ends = line_ends(copy)
     paths = [(folder / name, name) for folder in (old, new) for name in files(folder)]
     for path, name in paths:
-        if ends.get(name) == "crlf":
+        if copy.line_ends.get(name) == "crlf":
             path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     listed = "".join(f"{path}\n" for path, _ in paths)
     written = copy.ask("hash-object", "-w", "--no-filters", "--stdin-paths", text=listed).split()
@@ -104,9 +108,9 @@ def _version(copy: Copy) -> tuple[int, ...]:
     return tuple(map(int, found[0].split(".")))
 
 
-def _settle(copy: Copy, answers: bytes) -> Outcome:
+def _settle(copy: Copy, answers: bytes, has_conflicts: bool) -> Outcome:
     """Decide what needs no person, and tell what does."""
-    outcome, stages = Outcome(), _unmerged(copy)
+    outcome, stages = Outcome(), _unmerged(copy) if has_conflicts else {}
     two_names = {1} in stages.values()  # renamed here, and otherwise in the template
     for name, found in stages.items():
         if name == FILE:

@@ -36,8 +36,8 @@ def carry_out(move: Move) -> Outcome:
 
     Raises ScaffoldError where the project is not ready, and nothing was changed.
     """
-    with merged(move, keep=True) as (place, copy, outcome, found):
-        apply(place, copy, found, move.message)
+    with merged(move, keep=True) as (place, _, outcome, found):
+        apply(place, found, move.message)
         return outcome
 
 

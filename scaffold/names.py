@@ -63,6 +63,12 @@ def printable(text: str) -> str:
     return text.encode("unicode_escape").decode() if not text.isprintable() else text
 
 
+def some(names: list[str]) -> str:
+    """The first three of these names for a message, and how many more there are."""
+    shown = ", ".join(f"`{printable(name)}`" for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _similar(name: str) -> str:
     words = re.findall(r"[A-Za-z0-9]+", name)
     return "-".join(words) if words and words[0][0].isalpha() else "my-project"

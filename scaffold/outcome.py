@@ -15,6 +15,7 @@ WORDS = {
     "removed": "",
     "kept": ": edited here; the template has it no more",
     "left_out": ": removed here; the template changed it",
+    "skipped": ": yours stays",
 }
 
 
@@ -44,9 +45,8 @@ def show(
 
 
 def _steps(message: str, outcome: Outcome, next_steps: list[str]) -> list[str]:
-    if outcome.conflicts:
-        return ["git diff", "git add FILE", "git commit", "scaffold abort"]
-    return ["git diff --cached", f'git commit -m "{message}"', *next_steps]
+    look = ["git diff", "git add FILE"] if outcome.conflicts else ["git diff --cached"]
+    return [*look, f'git commit -m "{message}"', *next_steps]
 
 
 def _lines(outcome: Outcome) -> list[str]:

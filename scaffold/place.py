@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import AGAIN, failed, git
+from scaffold.git import AGAIN, QUIET, failed, git
 from scaffold.names import printable
 
 
@@ -16,6 +16,7 @@ class Place:
     root: Path  # the folder of the project
     top: Path  # of the repository
     git_dir: Path
+    objects: Path  # where git keeps what it stores
     prefix: str  # of the project in the repository: "" or such as "services/training/"
     head: str  # the commit that is checked out
 
@@ -30,10 +31,11 @@ def find_place(root: Path) -> Place:
 
     Raises ScaffoldError where git does not keep it, for then nothing could be undone.
     """
-    wanted = ("--show-toplevel", "--absolute-git-dir", "--show-prefix", "HEAD")
+    objects = ("--path-format=absolute", "--git-path", "objects")
+    wanted = ("--show-toplevel", "--absolute-git-dir", *objects, "--show-prefix", "HEAD")
     found = git(root, "rev-parse", *wanted)
     told = found.stdout.split("\n")
-    if len(told) < 4:
+    if len(told) < 5:
         if "not a git repository" not in found.stderr:  # as one that belongs to somebody else
             raise failed(root, found.stderr, AGAIN)
         raise ScaffoldError(
@@ -41,14 +43,14 @@ def find_place(root: Path) -> Place:
             'git init && git add --all && git commit -m "Keep the project"',
             PRECONDITION,
         )
-    top, git_dir, prefix, head = told[:4]
+    top, git_dir, stored, prefix, head = told[:5]
     if found.returncode != 0:
         raise ScaffoldError(
             "the repository has no commit yet, so nothing could be undone",
             'git add --all && git commit --allow-empty -m "Start"',
             PRECONDITION,
         )
-    return Place(root, Path(top), Path(git_dir), prefix, head)
+    return Place(root, Path(top), Path(git_dir), Path(stored), prefix, head)
 
 
 def conflicts(root: Path) -> list[str]:
@@ -56,5 +58,5 @@ def conflicts(root: Path) -> list[str]:
     if not shutil.which("git"):
         return []
     flags = ("--name-only", "--relative", "--diff-filter=U", "-z")
-    listed = git(root, "diff", *flags).stdout.split("\0")
+    listed = git(root, *QUIET, "diff", *flags).stdout.split("\0")
     return sorted({printable(name) for name in filter(None, listed)})

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from scaffold import undo
+from scaffold import kept
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.git import ask
-from scaffold.names import printable
+from scaffold.lock import check_git
+from scaffold.names import printable, some
 from scaffold.place import Place, find_place
+from scaffold.undo import under_way
 
 # what git leaves in its folder while something is not done
 UNDERWAY = {
@@ -25,23 +27,22 @@ def ready(root: Path) -> Place:
     Raises ScaffoldError unless all that git tracks is as in the last commit.
     """
     place = find_place(root)
-    if undo.is_half_done(place):
-        raise ScaffoldError("the last move was killed half-way", "scaffold abort", PRECONDITION)
+    if note := under_way(place):
+        fact, remedy = "the last move was killed half-way", "scaffold abort"
+        if note["state"] == kept.DONE:
+            fact = f"not committed yet: {note['message']}"
+            remedy = "git diff and git status show what is left; git commit, or scaffold abort"
+        raise ScaffoldError(fact, remedy, PRECONDITION)
     for name, what in UNDERWAY.items():
         if (place.git_dir / name).exists():
             fact = f"{what} is under way in `{printable(str(place.top))}`"
             raise ScaffoldError(fact, "finish or abort it first: git status", PRECONDITION)
-    if (place.git_dir / "index.lock").exists():
-        fact = f"git is at work in `{printable(str(place.top))}`"
-        remedy = f"wait for it; if it was killed, remove {place.git_dir / 'index.lock'}"
-        raise ScaffoldError(fact, remedy, PRECONDITION)
+    check_git(place)
     flags = ("--porcelain", "--no-renames", "--untracked-files=no", "-z")
     submodules = "--ignore-submodules=dirty"
     told = ask(place.top, "status", submodules, *flags).split("\0")
     changed = [entry[3:] for entry in told if entry[2:3]]
     if changed:
-        shown = ", ".join(printable(name) for name in changed[:3])
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         remedy = "git commit -a, or git stash, and run it again; then all can be undone"
-        raise ScaffoldError(f"not committed: {shown}{more}", remedy, PRECONDITION)
+        raise ScaffoldError(f"not committed: {some(changed)}", remedy, PRECONDITION)
     return place

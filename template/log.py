@@ -47,8 +47,10 @@ class Log:
         self.mark = first_step, time.perf_counter()
         if first_step >= config.steps:
             self.say(f"{config.run_dir} is done with its {first_step} steps; more: --steps N")
-        elif first_step:
-            self.say(f"{config.run_dir} goes on after step {first_step}")
+        else:
+            does = f"goes on after step {first_step}" if first_step else "starts"
+            where = f"world size {dist.get_world_size()}, {dist.get_backend()}"
+            self.say(f"{config.run_dir} {does}: {where}")
 
     def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
         """One line about every `log_every`th step, with the speed since the line before."""

@@ -54,6 +54,8 @@ def test_each_way_does_what_it_says_and_is_taken_back(root: Path, way: str) -> N
     assert ("ours = 1\n" in files["model.py"]) == (way != "overwrite")
     assert ("def build_model" in files["model.py"]) == (way != "skip")
     assert ("conflict  model.py: added here and by the template" in out) == (way == "merge")
+    assert ("skipped   model.py: yours stays" in out) == (way == "skip")
+    assert "  pip install -e '.[test]'\n  python train.py --devices 2\n" in out
     assert call(root, "ls-files", "train.py") == "train.py\n"
     assert scaffold("abort", folder=root).status == 0
     assert state(root) == before
@@ -77,12 +79,15 @@ def test_what_could_not_be_undone_is_refused(tmp_path: Path, root: Path) -> None
     write(root, {"train.py": "not kept by git\n"})
     status, _, err = new(root, "--on-conflict", "merge")
     assert status == PRECONDITION
-    assert "git does not keep what lies at `train.py` and would be overwritten" in err
-    (root / "train.py").unlink()
+    assert "`train.py` would be overwritten, and git does not keep it" in err
+    commit(root)
+    assert "devices 2" not in new(root, "--on-conflict", "skip")[1]  # who knows what that does
+    assert scaffold("abort", folder=root).status == 0
+    call(root, "reset", "--quiet", "--hard", "HEAD~1")
     write(root, {"tests": "a file\n"})
     commit(root)
-    assert "tests` is no folder, as the project needs" in new(root, "--on-conflict", "merge")[2]
+    assert "`tests` is no folder, as the project needs" in new(root, "--on-conflict", "merge")[2]
     write(root, {"model.py": "not committed\n"})
     before = state(root)
-    assert "not committed: model.py" in new(root, "--on-conflict", "skip")[2]
+    assert "not committed: `model.py`" in new(root, "--on-conflict", "skip")[2]
     assert state(root) == before

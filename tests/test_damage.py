@@ -227,7 +227,7 @@ def test_a_run_goes_on_before_the_damage_and_a_read_only_one_is_used_and_refused
             f"skipped checkpoint {folder(run_dir, 4)}: "
             "manifest.json is not there or does not match its checksum",
         ]
-        assert result.out.startswith(f"{run_dir} goes on after step 2\n")
+        assert result.out.startswith(f"{run_dir} goes on after step 2: world size 1, gloo\n")
         assert [line["loss"] for line in metrics(run_dir) if "loss" in line] == [
             line["loss"] for line in before if "loss" in line
         ]

@@ -284,11 +284,13 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing_and_leaves_nobody(
 def test_a_launcher_that_is_killed_while_its_ranks_start_leaves_nobody(
     digits: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
-    """They load torch, and have not asked the kernel yet to tell them of its end."""
+    """They load torch, and have not asked the kernel yet to tell them of its end: that takes long
+    where other tests are at work.
+    """
     with attempt(launch_line(digits[method]), digits[method], tmp_path / "run") as run:
         assert wait_until(lambda: len(run.ranks()) == 2, 60, every=0.01)
         run.end(signal.SIGKILL, "launcher")
-        assert not run.wait(TEARDOWN)
+        assert not run.wait(2 * TEARDOWN)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -3,16 +3,26 @@
 import io
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from config import Config
 from log import Log, kept_lines
 
 INFINITY = float("inf")
 TOTALS = torch.tensor([32.0, 48.0, 64.0, 64.0], dtype=torch.float64)  # as `evaluate` gives
+
+
+@pytest.fixture(autouse=True, scope="module")
+def world() -> Iterator[None]:
+    """A process group of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
 
 
 class Terminal(io.StringIO):
@@ -32,7 +42,10 @@ def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
     log.validation(50, TOTALS)
     log.close()
     assert ("50/200" in stream.getvalue()) == stream.isatty()
-    assert capsys.readouterr().out == "step 50  val_loss 0.5  val_accuracy 0.75  val_samples 64\n"
+    assert capsys.readouterr().out == (
+        f"{tmp_path} starts: world size 1, gloo\n"
+        "step 50  val_loss 0.5  val_accuracy 0.75  val_samples 64\n"
+    )
 
 
 def test_other_ranks_write_and_print_nothing(

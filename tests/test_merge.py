@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 
 from conftest import BIN
-from scaffold import apply, files, merge, move, undo
+from scaffold import apply, kept, lock, merge, move
 from scaffold.answers import FILE
 from scaffold.changes import Change
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
-from scaffold.files import Entries
 from scaffold.git import git
 from scaffold.merge import Outcome
 from scaffold.move import Move, carry_out, rehearse
@@ -405,25 +404,19 @@ def refused(root: Path, status: int = PRECONDITION) -> ScaffoldError:
 
 def test_what_is_not_committed_is_refused_and_untouched(project: Path) -> None:
     write(project, {"train.py": TEXT + "ours = 1\n"})
-    assert refused(project).fact == "not committed: train.py"
+    assert refused(project).fact == "not committed: `train.py`"
     call(project, "add", "train.py")
     error = refused(project)
-    assert error.fact == "not committed: train.py"
+    assert error.fact == "not committed: `train.py`"
     assert error.remedy.startswith("git commit -a")
 
 
 def test_what_git_does_not_keep_is_not_overwritten(project: Path) -> None:
     write(project, {"fresh.py": "ours = 1\n", "notes.txt": "ours\n"})
-    assert (
-        refused(project).fact
-        == "git does not keep what lies at `fresh.py` and would be overwritten"
-    )
+    assert refused(project).fact == "`fresh.py` would be overwritten, and git does not keep it"
     write(project, {".gitignore": "fresh.py\nnotes.txt\n"})
     commit_only(project, ".gitignore")
-    assert (
-        refused(project).fact
-        == "git does not keep what lies at `fresh.py` and would be overwritten"
-    )
+    assert refused(project).fact == "`fresh.py` would be overwritten, and git does not keep it"
     (project / "fresh.py").unlink()
     carry_out(later(project))
     assert (project / "notes.txt").read_text() == "ours\n"
@@ -504,11 +497,11 @@ def test_what_was_moved_can_be_taken_back(project: Path) -> None:
 def test_what_was_committed_or_edited_since_is_not_taken_back(project: Path) -> None:
     carry_out(later(project))
     write(project, {"model.py": "edited since\n", "fresh.py": "edited since\n"})
-    with pytest.raises(ScaffoldError, match=r"edited since: fresh\.py"):
+    with pytest.raises(ScaffoldError, match=r"edited since: `fresh\.py`"):
         take_back(find_place(project))
     assert (project / "model.py").read_text() == "edited since\n"
     commit(project)
-    with pytest.raises(ScaffoldError, match="nothing is under way here"):
+    with pytest.raises(ScaffoldError, match="a commit was made since: "):
         take_back(find_place(project))
     assert (project / "fresh.py").read_text() == "edited since\n"
 
@@ -535,13 +528,13 @@ def test_a_git_that_fails_leaves_all_as_it_was(
             take_back(find_place(project))
 
 
-@pytest.mark.parametrize("after", ["begin", "set_index", "set_files"])
+@pytest.mark.parametrize("after", ["begin", "set_index", "write"])
 def test_a_move_that_is_killed_half_way_is_taken_back(
     project: Path, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     write(project, {"notes.txt": "not kept by git\n"})
     before = state(project)
-    module = undo if after == "begin" else apply
+    module = apply if after == "set_index" else kept
     whole = getattr(module, after)
 
     def killed(*arguments: object) -> None:
@@ -551,7 +544,7 @@ def test_a_move_that_is_killed_half_way_is_taken_back(
     with monkeypatch.context() as patch:
         patch.setattr(module, after, killed)
         if after == "set_index":  # it forgets a move whose index could not be set
-            patch.setattr(undo, "forget", lambda _: None)
+            patch.setattr(kept, "forget", lambda _: None)
         with pytest.raises(KeyboardInterrupt):
             carry_out(later(project))
     if after == "begin":
@@ -570,13 +563,13 @@ def test_a_merge_that_fails_half_way_is_put_back(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(project)
-    whole = files.set_files
+    whole = kept.write
 
-    def fail(place: Place, entries: Entries) -> None:
-        whole(place, entries)
+    def fail(place: Place) -> None:
+        whole(place)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(apply, "set_files", fail)
+    monkeypatch.setattr(kept, "write", fail)
     with pytest.raises(ScaffoldError, match="Input/output error"):
         carry_out(later(project))
     assert state(project) == before
@@ -611,7 +604,7 @@ def test_what_is_edited_while_a_move_is_made_is_not_overwritten(
         return merge.merge(*arguments)
 
     monkeypatch.setattr(move, "merge", merged)
-    with pytest.raises(ScaffoldError, match=r"not committed: train\.py"):
+    with pytest.raises(ScaffoldError, match=r"not committed: `train\.py`"):
         carry_out(later(project))
     assert content(project) == content(project) | BASE | {"train.py": "edited meanwhile\n"}
 
@@ -639,7 +632,7 @@ def test_what_lies_in_the_way_of_a_folder_is_not_overwritten(
         write(root, {"more": "precious\n"})
     else:
         (root / "more").symlink_to(tmp_path)
-    assert refused(root).fact.startswith("git does not keep what lies at `more/fresh.py`")
+    assert refused(root).fact == "`more/fresh.py` would be overwritten, and git does not keep it"
 
 
 def test_a_project_beside_another_one_leaves_it_alone(
@@ -661,7 +654,7 @@ def test_a_project_beside_another_one_leaves_it_alone(
 
 
 def test_of_two_moves_at_once_one_is_refused(project: Path) -> None:
-    with (project / ".git" / apply.LOCK).open("a") as file:
+    with (project / ".git" / lock.LOCK).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ScaffoldError, match="another scaffold is at work"):
             carry_out(later(project))

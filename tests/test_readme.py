@@ -69,5 +69,5 @@ def test_make_demo_takes_every_method_and_make_test_runs_these_tests() -> None:
         assert f"tools/demo.py {method}\n" in shown
     shown = run(["make", "--dry-run", "test"], ROOT).out
     assert "mypy" in shown
-    assert shown.rstrip().endswith("-m pytest")
+    assert shown.rstrip().endswith("-m pytest -n logical --dist loadfile")
     assert "make test" in (ROOT / ".ci/run").read_text()

@@ -107,7 +107,8 @@ def test_the_readme_names_the_launch_line_of_the_method(
     train = (projects[method] / "train.py").read_text()
     assert f"\n{METHODS[method].launch}\n" in readme
     assert train.splitlines()[2] == METHODS[method].launch
-    assert "{" not in readme
+    assert "{{" not in readme
+    assert "{%" not in readme
     assert len(readme.splitlines()) <= 80
 
 

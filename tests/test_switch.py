@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -102,7 +103,7 @@ def content_names(folder: Path) -> list[str]:
 
 
 @settings(
-    max_examples=24,
+    max_examples=400 if "SOAK" in os.environ else 24,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
@@ -238,7 +239,13 @@ def test_a_conflict_is_told_with_a_status_of_its_own_and_taken_back(tmp_path: Pa
     assert line in done.out.splitlines()
     assert done.err.splitlines()[1].endswith("or scaffold abort")
     status = scaffold("status", folder=root)
-    assert "conflict: train.py; edit it and git add it, or scaffold abort" in status.out
+    assert status.out.endswith(
+        "conflict: train.py; edit it and git add it\n"
+        "not committed yet: Switch from fabric to torchrun; git commit, or scaffold abort\n"
+    )
+    again = scaffold("update", folder=root)
+    assert again.status == PRECONDITION
+    assert again.err.startswith("error: not committed yet: Switch from fabric to torchrun\n")
     assert scaffold("abort", folder=root).status == 0
     assert state(root) == before
 

@@ -23,7 +23,7 @@ from scaffold.methods import METHODS
 from scaffold.move import carry_out
 from scaffold.moves import updating
 from scaffold.project import render
-from scaffold.releases import template_of, versions
+from scaffold.releases import questions_of, template_of, versions
 from scaffold.staging import staging
 
 # what the template was like before: (file, what stands there today, what stood there)
@@ -36,6 +36,13 @@ BEFORE = {
     "0.8.0": [("template/errors.py", '"""', '"""Old. ')],
     "0.9.0": [],
 }
+# each with a method; what a version does not ask has its default
+OPTIONS: tuple[dict[str, str], ...] = (
+    {},
+    {"example": "text", "tracker": "wandb"},
+    {"tracker": "mlflow"},
+    {"example": "text", "tracker": "none"},
+)
 CHANGELOG = "# Changelog\n\n" + "".join(
     f"## {version}\n\n- news of {version}\n\n" for version in reversed(BEFORE)
 )
@@ -241,12 +248,15 @@ def test_copier_makes_the_same_files_from_a_tag(
 @pytest.mark.parametrize("method", METHODS)
 def test_each_version_that_was_released_becomes_todays(tmp_path: Path, method: str) -> None:
     """The real ones, as far as this checkout knows its history; the installed one stays so."""
-    answers = {"project_name": "digits", "method": method}
-    fresh = make(tmp_path / "fresh", method)
+    options = OPTIONS[list(METHODS).index(method)]
     for version in versions():
+        asked = {question.name for question in questions_of(version)}
+        answers = {"project_name": "digits", "method": method} | {
+            name: answer for name, answer in options.items() if name in asked
+        }
         with staging(tmp_path) as room:
             made = render(template_of(version, room), answers, room / "made")
             root = repository(shutil.copytree(made, tmp_path / version))
         outcome = carry_out(updating(root, None))
         assert outcome.is_empty == (version == __version__)
-        assert content(root) == content(fresh)
+        assert content(root) == content(make(tmp_path / f"fresh {version}", **answers))

@@ -11,7 +11,11 @@ from scaffold import signals
 def abort() -> None:
     """Take back a switch or an update that is not committed yet: all is as it was before."""
     signals.hold()
+    from scaffold.lock import alone
     from scaffold.place import find_place
     from scaffold.undo import take_back
 
-    click.echo(f"taken back: {take_back(find_place(Path.cwd()))}")
+    place = find_place(Path.cwd())
+    with alone(place):
+        message = take_back(place)
+    click.echo(f"taken back: {message}")

@@ -116,6 +116,8 @@ def adopt(path: str, answers: dict[str, str], way: str, dry_run: bool, as_json: 
     message = f"Add a project of scaffold ({answers['method']})"
     done = adoption.adopt(Path(path), answers, way, message, dry_run)
     steps = ["pip install -e '.[test]'", METHODS[answers["method"]].launch]
+    if {"train.py", "pyproject.toml"} & set(done.skipped):
+        steps = []  # what these would do is not known here
     outcome.show(message, done, steps, dry_run, as_json)
 
 

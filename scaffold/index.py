@@ -1,0 +1,28 @@
+"""What git's index has of some files of a repository; nothing else in it is touched."""
+
+from scaffold.changes import staged
+from scaffold.copy import Entry
+from scaffold.git import QUIET, ask, git
+from scaffold.place import Place
+
+Entries = dict[str, list[Entry]]  # of paths in the repository; none where a file is gone
+
+
+def index_entries(place: Place, paths: list[str]) -> Entries:
+    """What the index has of these paths."""
+    literal = {"GIT_LITERAL_PATHSPECS": "1"}
+    found = staged(ask(place.top, "ls-files", "--stage", "-z", "--", *paths, **literal))
+    return {path: found.get(path, []) for path in paths}
+
+
+def set_index(place: Place, entries: Entries, **variables: str) -> None:
+    """Let the index have these entries: all, or none of them where git fails."""
+    lines = [f"0 {'0' * len(place.head)} 0\t{path}\0" for path in entries]
+    for path, found in entries.items():
+        lines += [f"{mode} {blob} {stage}\t{path}\0" for mode, blob, stage in found]
+    ask(place.top, "update-index", "-z", "--index-info", text="".join(lines), **variables)
+
+
+def look_again(place: Place) -> None:
+    """Let the index know the files that were written beside it; a conflict is no failure here."""
+    git(place.top, *QUIET, "update-index", "-q", "--refresh")

@@ -1,0 +1,306 @@
+"""A move is taken back byte for byte, whenever it was killed, and takes nobody's edits along."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_merge import (
+    BASE,
+    NEWER,
+    TEXT,
+    call,
+    commit,
+    content,
+    later,
+    made,
+    refused,
+    repository,
+    state,
+    write,
+)
+
+# pytest finds the fixtures of test_merge.py by their names
+from test_merge import project as project
+from test_merge import templates as templates
+
+from conftest import scaffold
+from scaffold import kept
+from scaffold.answers import FILE
+from scaffold.errors import ScaffoldError
+from scaffold.lock import alone
+from scaffold.move import carry_out, rehearse
+from scaffold.place import find_place
+from scaffold.undo import take_back
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, function: str, act: Callable[[], Any]) -> None:
+    """Let something be killed when it has done a function of kept.py."""
+    whole = getattr(kept, function)
+
+    def and_then(*arguments: Any) -> None:
+        whole(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, function, and_then)
+        with pytest.raises(KeyboardInterrupt):
+            act()
+
+
+def keeps(root: Path, name: str) -> bool:
+    """Whether taking a move back is refused because of an edit, and leaves all as it is."""
+    before = state(root)
+    with pytest.raises(ScaffoldError) as caught:
+        take_back(find_place(root))
+    return caught.value.fact == f"edited since: `{name}`" and state(root) == before
+
+
+@pytest.mark.parametrize("when", ["write", "set_state"])
+def test_an_edit_after_a_move_that_was_killed_stays(
+    project: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    before = state(project)
+    killed(monkeypatch, when, lambda: carry_out(later(project)))
+    text = (project / "train.py").read_text()
+    write(project, {"train.py": f"{text}# ours\n"})
+    assert keeps(project, "train.py")
+    write(project, {"train.py": text})
+    take_back(find_place(project))
+    assert state(project) == before
+
+
+def test_no_link_is_followed(
+    tmp_path: Path, templates: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    templates(BASE, BASE | {"more/fresh.py": "fresh = 1\n"})
+    root = repository(made(tmp_path / "project", BASE))
+    killed(monkeypatch, "write", lambda: carry_out(later(root)))
+    shutil.rmtree(root / "more")
+    write(tmp_path, {"elsewhere/fresh.py": "fresh = 1\n"})
+    (root / "more").symlink_to(tmp_path / "elsewhere")
+    assert keeps(root, "more/fresh.py")
+    assert (tmp_path / "elsewhere/fresh.py").exists()
+
+
+def test_what_git_does_not_look_at_stays(project: Path) -> None:
+    """Files that are not staged any more, that were made anew, or that git shall not look at."""
+    before = state(project)
+    carry_out(later(project))
+    for name in ("fresh.py", "dropped.py"):
+        call(project, "reset", "--quiet", "--", name)
+        old = (project / name).read_bytes() if (project / name).exists() else None
+        write(project, {name: "ours = 1\n"})
+        assert keeps(project, name)
+        (project / name).unlink()
+        write(project, {f"{name}/ours.py": "ours = 1\n"})
+        assert keeps(project, name)
+        shutil.rmtree(project / name)
+        if old is not None:
+            (project / name).write_bytes(old)
+    call(project, "update-index", "--assume-unchanged", "train.py")
+    text = (project / "train.py").read_text()
+    write(project, {"train.py": "ours = 1\n"})
+    assert keeps(project, "train.py")
+    write(project, {"train.py": text})
+    take_back(find_place(project))
+    assert state(project) == before
+
+
+@pytest.mark.parametrize("when", ["set_state", "set_index", "look_again"])
+def test_taking_back_can_be_killed_and_ended(
+    project: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    before = state(project)
+    carry_out(later(project))
+    killed(monkeypatch, when, lambda: take_back(find_place(project)))
+    assert refused(project).remedy == "scaffold abort"
+    take_back(find_place(project))
+    assert state(project) == before
+
+
+def test_a_filter_that_fails_changes_nothing(project: Path) -> None:
+    write(project, {".gitattributes": "train.py filter=broken\n"})
+    commit(project)
+    call(project, "config", "filter.broken.required", "true")
+    call(project, "config", "filter.broken.clean", "cat")
+    call(project, "config", "filter.broken.smudge", "false")
+    before = state(project)
+    with pytest.raises(ScaffoldError, match="external filter 'false' failed"):
+        carry_out(later(project))
+    assert state(project) == before
+    with pytest.raises(ScaffoldError, match="nothing is under way"):
+        take_back(find_place(project))
+
+
+def test_git_can_take_a_move_back_and_bring_it_again(project: Path) -> None:
+    """By a reset, after which it is done with, or by a stash."""
+    carry_out(later(project))
+    call(project, "stash", "--quiet")
+    with pytest.raises(ScaffoldError, match="nothing is under way"):
+        take_back(find_place(project))
+    call(project, "stash", "pop", "--quiet", "--index")
+    take_back(find_place(project))
+    before = state(project)
+    carry_out(later(project))
+    call(project, "reset", "--quiet")  # the files alone are still the new ones
+    take_back(find_place(project))
+    assert state(project) == before
+    carry_out(later(project))
+    call(project, "reset", "--quiet", "--merge")
+    call(project, "rm", "--quiet", "dropped.py")
+    write(project, {"train.py": "ours = 1\n"})
+    call(project, "add", "train.py")
+    with pytest.raises(ScaffoldError, match="nothing is under way"):
+        take_back(find_place(project))
+    assert (project / "train.py").read_text() == "ours = 1\n"
+
+
+def test_a_move_and_its_undoing_do_not_meet(project: Path) -> None:
+    carry_out(later(project))
+    with alone(find_place(project)):
+        result = scaffold("abort", folder=project)
+    assert result.err.startswith("error: another scaffold is at work")
+    (project / ".git/index.lock").touch()
+    result = scaffold("abort", folder=project)
+    assert f"remove {project}/.git/index.lock" in result.err
+    (project / ".git/index.lock").unlink()
+    assert scaffold("abort", folder=project).status == 0
+
+
+def test_modes_and_line_ends_of_the_disk_come_back(project: Path) -> None:
+    call(project, "config", "core.fileMode", "false")
+    call(project, "config", "core.autocrlf", "input")
+    path = project / "train.py"
+    path.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    call(project, "add", "train.py")
+    path.chmod(0o750)
+    (project / "dropped.py").chmod(0o400)
+    before, stats = state(project), [p.stat() for p in (path, project / "dropped.py")]
+    carry_out(later(project))
+    assert path.stat().st_mode == stats[0].st_mode
+    take_back(find_place(project))
+    assert state(project) == before
+    for then, now in zip(stats, (path, project / "dropped.py"), strict=True):
+        assert (now.stat().st_mode, now.stat().st_mtime_ns) == (then.st_mode, then.st_mtime_ns)
+
+
+def test_a_look_writes_nothing(project: Path) -> None:
+    """Not even what git remembers of the files, in which hooks and monitors have a say."""
+    (project / ".git/hooks").mkdir(exist_ok=True)
+    hook = project / ".git/hooks/post-index-change"
+    hook.write_text(f"#!/bin/sh\ntouch {project}/seen\n")
+    hook.chmod(0o755)
+    call(project, "config", "core.fsmonitor", str(hook))
+    os.utime(project / "train.py")
+    before = (project / ".git/index").read_bytes()
+    rehearse(later(project))
+    scaffold("status", folder=project)
+    assert (project / ".git/index").read_bytes() == before
+    carry_out(later(project))
+    take_back(find_place(project))
+    assert not (project / "seen").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "submodule", "in the way"])
+def test_what_is_no_plain_file_here_is_refused(project: Path, kind: str) -> None:
+    """Git would call it by another name, and go on."""
+    path = project / ("fresh.py" if kind == "in the way" else "train.py")
+    if kind == "submodule":
+        inner = repository(project / "inner")
+        call(project, "rm", "--quiet", "train.py")
+        head = call(inner, "rev-parse", "HEAD").strip()
+        call(project, "update-index", "--add", "--cacheinfo", f"160000,{head},train.py")
+        call(project, "commit", "--quiet", "--message", "a submodule")
+        path.mkdir()
+        shutil.rmtree(inner)
+    else:
+        path.unlink(missing_ok=True)
+        if kind == "link":
+            path.symlink_to("model.py")
+        else:
+            write(project, {f"{path.name}/a.py": "ours = 1\n"})
+        commit(project)
+    before = state(project)
+    for act in (carry_out, rehearse):
+        with pytest.raises(ScaffoldError, match=f"`{path.name}` is no plain file, as the project"):
+            act(later(project))
+    assert state(project) == before
+
+
+def test_a_file_of_the_template_becomes_a_folder_and_back(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    old, new = {"a": "1\n", "b/c.py": "2\n"}, {"a/d.py": "3\n", "b": "4\n"}
+    templates(BASE | old, BASE | new)
+    root = repository(made(tmp_path / "project", BASE | old))
+    before = state(root)
+    outcome = carry_out(later(root))
+    assert not outcome.conflicts
+    assert {name: content(root).get(name) for name in (*old, *new)} == new | dict.fromkeys(old)
+    take_back(find_place(root))
+    assert state(root) == before
+
+
+def test_comments_of_the_team_in_the_answers_stay(project: Path) -> None:
+    text = (project / FILE).read_text()
+    write(project, {FILE: f"# ask Kim first\n{text}# keep\n"})
+    commit(project)
+    carry_out(later(project))
+    assert (project / FILE).read_text() == text.replace("v1.0.0", "v2.0.0") + (
+        "# ask Kim first\n# keep\n"
+    )
+
+
+def test_a_conflict_is_written_as_git_writes_the_file(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    """With what a repository around the project says of its files."""
+    templates(BASE, BASE | {"train.py": NEWER})
+    top = tmp_path / "both"
+    write(top, {".gitattributes": "*.py working-tree-encoding=UTF-16\nmodel.py eol=crlf\n"})
+    root = made(top / "a", BASE)
+    mine = TEXT.replace("line_3 = 3\n", "line_3 = 'ours'\n")
+    (root / "train.py").write_text(mine)
+    for path in root.glob("*.py"):
+        path.write_text(path.read_text(), encoding="utf-16")
+    repository(top)
+    before = state(top)
+    assert carry_out(later(root)).conflicts
+    text = (root / "train.py").read_bytes().decode("utf-16")
+    assert "<<<<<<< " in text
+    assert "line_3 = 'ours'\n" in text
+    call(root, "add", "train.py")
+    take_back(find_place(root))
+    assert state(top) == before
+
+
+def test_a_name_that_is_no_text_and_a_folder_that_git_does_not_keep(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    templates(BASE, BASE | {"train.py": NEWER})
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xffe"))
+    root = repository(made(odd / "project", BASE))
+    outcome, patch = rehearse(later(root))
+    assert "+line_3 = 33" in patch
+    assert carry_out(later(root)) == outcome
+    team = repository(tmp_path / "team")
+    (team / "sub").mkdir()
+    write(team, {"sub/notes.txt": "not kept by git\n"})
+    words = ("--method", "fabric", "--project-name", "digits", "--on-conflict", "merge")
+    assert scaffold("new", *words, "sub", folder=team).status == 0
+    assert (team / "sub/train.py").exists()
+    assert (team / "sub/notes.txt").read_text() == "not kept by git\n"
+
+
+def test_what_is_left_of_a_conflict_goes_as_with_git(project: Path) -> None:
+    write(project, {"train.py": TEXT.replace("line_3 = 3\n", "line_3 = 'ours'\n")})
+    commit(project)
+    before = state(project)
+    outcome = carry_out(later(project))
+    assert outcome.conflicts
+    write(project, {"train.py": "half = 1\n"})
+    take_back(find_place(project))
+    assert state(project) == before
