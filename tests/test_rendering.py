@@ -1,6 +1,7 @@
 """What `scaffold new` puts into a project, byte for byte."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -107,9 +108,8 @@ def test_the_readme_names_the_launch_line_of_the_method(
     train = (projects[method] / "train.py").read_text()
     assert f"\n{METHODS[method].launch}\n" in readme
     assert train.splitlines()[2] == METHODS[method].launch
-    assert "{{" not in readme
-    assert "{%" not in readme
-    assert len(readme.splitlines()) <= 80
+    assert "{" not in re.sub(r"`[^`]*`", "", readme)
+    assert len(readme.splitlines()) <= 86
 
 
 @pytest.mark.parametrize("method", METHODS)
