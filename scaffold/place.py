@@ -57,6 +57,6 @@ def conflicts(root: Path) -> list[str]:
     """The files of the project at root that a merge has left to its owner; without git, none."""
     if not shutil.which("git"):
         return []
-    flags = ("--name-only", "--relative", "--diff-filter=U", "-z")
-    listed = git(root, *QUIET, "diff", *flags).stdout.split("\0")
-    return sorted({printable(name) for name in filter(None, listed)})
+    # not `git diff`, which writes what it has seen of the files into the index
+    listed = git(root, *QUIET, "ls-files", "--unmerged", "-z").stdout.split("\0")
+    return sorted({printable(entry.partition("\t")[2]) for entry in filter(None, listed)})

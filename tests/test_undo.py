@@ -27,7 +27,7 @@ from test_merge import project as project
 from test_merge import templates as templates
 
 from conftest import scaffold
-from scaffold import kept
+from scaffold import apply, kept
 from scaffold.answers import FILE
 from scaffold.errors import ScaffoldError
 from scaffold.lock import alone
@@ -194,7 +194,7 @@ def test_a_look_writes_nothing(project: Path) -> None:
     hook.write_text(f"#!/bin/sh\ntouch {project}/seen\n")
     hook.chmod(0o755)
     call(project, "config", "core.fsmonitor", str(hook))
-    os.utime(project / "train.py")
+    os.utime(project / "train.py", (1, 1))  # git sees that, and would remember it
     before = (project / ".git/index").read_bytes()
     rehearse(later(project))
     scaffold("status", folder=project)
@@ -257,22 +257,23 @@ def test_comments_of_the_team_in_the_answers_stay(project: Path) -> None:
 def test_a_conflict_is_written_as_git_writes_the_file(
     tmp_path: Path, templates: Callable[..., None]
 ) -> None:
-    """With what a repository around the project says of its files."""
-    templates(BASE, BASE | {"train.py": NEWER})
-    top = tmp_path / "both"
-    write(top, {".gitattributes": "*.py working-tree-encoding=UTF-16\nmodel.py eol=crlf\n"})
+    """With what the project says of its files, and a repository around it."""
+    templates(BASE, BASE | {"train.py": NEWER, "model.py": NEWER})
+    top, odd = tmp_path / "both", "working-tree-encoding=UTF-16\n"
+    write(top, {".gitattributes": f"train.py {odd}", "a/.gitattributes": f"model.py {odd}"})
     root = made(top / "a", BASE)
     mine = TEXT.replace("line_3 = 3\n", "line_3 = 'ours'\n")
-    (root / "train.py").write_text(mine)
-    for path in root.glob("*.py"):
-        path.write_text(path.read_text(), encoding="utf-16")
+    names = ("train.py", "model.py")
+    for name in names:
+        (root / name).write_text(mine, encoding="utf-16")
     repository(top)
     before = state(top)
-    assert carry_out(later(root)).conflicts
-    text = (root / "train.py").read_bytes().decode("utf-16")
-    assert "<<<<<<< " in text
-    assert "line_3 = 'ours'\n" in text
-    call(root, "add", "train.py")
+    assert carry_out(later(root)).conflicts.keys() == set(names)
+    for name in names:
+        text = (root / name).read_bytes().decode("utf-16")
+        assert "<<<<<<< " in text
+        assert "line_3 = 'ours'\n" in text
+        call(root, "add", name)
     take_back(find_place(root))
     assert state(top) == before
 
@@ -293,6 +294,23 @@ def test_a_name_that_is_no_text_and_a_folder_that_git_does_not_keep(
     assert scaffold("new", *words, "sub", folder=team).status == 0
     assert (team / "sub/train.py").exists()
     assert (team / "sub/notes.txt").read_text() == "not kept by git\n"
+
+
+def test_what_is_saved_while_the_files_are_written_stays(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, whole = state(project), apply.set_index
+
+    def and_save(*arguments: Any) -> None:
+        whole(*arguments)
+        write(project, {"train.py": "ours = 1\n"})
+
+    monkeypatch.setattr(apply, "set_index", and_save)
+    with pytest.raises(ScaffoldError, match=r"edited meanwhile: `train\.py`"):
+        carry_out(later(project))
+    assert (project / "train.py").read_text() == "ours = 1\n"
+    call(project, "checkout", "--quiet", "train.py")
+    assert state(project) == before
 
 
 def test_what_is_left_of_a_conflict_goes_as_with_git(project: Path) -> None:
