@@ -19,7 +19,6 @@ from scaffold.names import some
 from scaffold.place import Place
 from scaffold.ready import ready
 from scaffold.signals import end_if_signalled
-from scaffold.undo import is_edited
 
 
 def apply(place: Place, found: list[Change], message: str) -> None:
@@ -34,6 +33,7 @@ def apply(place: Place, found: list[Change], message: str) -> None:
         check(place, found)
         kept.begin(place, found, message)
         try:
+            end_if_signalled()  # filters can take long
             set_index(place, {place.prefix + change.name: change.after for change in found})
         except BaseException:  # all or nothing
             kept.forget(place)
@@ -42,7 +42,7 @@ def apply(place: Place, found: list[Change], message: str) -> None:
             kept.write(place)
         except (ScaffoldError, OSError) as error:
             _put_back(place, error)
-        kept.set_state(place, kept.DONE)
+        kept.set_done(place, True)
 
 
 def check(place: Place, found: list[Change]) -> None:
@@ -63,6 +63,13 @@ def check(place: Place, found: list[Change]) -> None:
     if modules:
         fact = f"{some(modules)} is a submodule, and would move with its folder"
         raise ScaffoldError(fact, "move it elsewhere, commit, and run it again", PRECONDITION)
+    told = ask(place.top, "check-attr", "-z", "filter", "--", *paths).split("\0")
+    values = zip(told[::3], told[2::3], strict=False)
+    filtered = [path for path, value in values if value not in ("unspecified", "unset")]
+    if filtered:
+        fact = f"git passes {_shown(place, filtered)} through a filter"
+        remedy = "take it out of the filter in .gitattributes, commit, and run it again"
+        raise ScaffoldError(fact, remedy, PRECONDITION)
     added = [place.prefix + change.name for change in found if not change.before]
     removed = {place.top / path for path in paths} - {
         place.top / place.prefix / change.name for change in found if change.after
@@ -91,7 +98,7 @@ def _put_back(place: Place, error: Exception) -> NoReturn:
     said = error.fact if isinstance(error, ScaffoldError) else str(error)
     try:
         paths = kept.read(place)["after"]
-        kept.restore(place, [path for path in paths if not is_edited(place, path, paths)])
+        kept.restore(place, [path for path in paths if not kept.is_edited(place, path, paths)])
     except (ScaffoldError, OSError):
         remedy = "mend it, and run scaffold abort"
         raise ScaffoldError(f"{said}; half of it is done", remedy, FAILURE) from error

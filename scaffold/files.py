@@ -3,55 +3,64 @@
 Nothing here goes through a link, or asks git: what is kept of a file is its bytes and its mode.
 """
 
+import errno
 import filecmp
 import os
 import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file or a link; a folder is none."""
+    """Whether there is a plain file or a link."""
     return path.is_symlink() or path.is_file()
 
 
 def same(path: Path, kept: Path) -> bool:
-    """Whether a path has the bytes or the link that is kept of it; nothing, where no file is."""
+    """Whether a path has what is kept of it: bytes and executable bit, a link, or nothing."""
     if not is_there(kept):
         return not os.path.lexists(path)
     if not is_there(path) or path.is_symlink() != kept.is_symlink():
         return False
     if path.is_symlink():
         return path.readlink() == kept.readlink()
-    return filecmp.cmp(path, kept, shallow=False)
+    can_run = [file.stat().st_mode & 0o100 for file in (path, kept)]
+    return can_run[0] == can_run[1] and filecmp.cmp(path, kept, shallow=False)
 
 
 def holds_only(folder: Path, paths: set[Path]) -> bool:
-    """Whether it is a folder, and no other files than these are in it."""
-    return (
-        folder.is_dir()
-        and not folder.is_symlink()
-        and all(child in paths or not is_there(child) for child in folder.rglob("*"))
-    )
+    """Whether it is a folder, and nothing but these files is in it."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    parents = {parent for path in paths for parent in path.parents}
+    return all(child in paths or child in parents for child in folder.rglob("*"))
 
 
-def copy(source: Path, target: Path) -> None:
-    """Let the target be as the source, with its mode and time: at once, or not at all."""
+def replace(target: Path, source: Path, room: Path) -> None:
+    """Let the target be as the source, with its mode and time: at once, or not at all.
+
+    room: a folder of ours on the same disk, where nobody else has a file.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name[:100]}.scaffold")
+    beside = room / "beside"
+    beside.unlink(missing_ok=True)
+    shutil.copy2(source, beside, follow_symlinks=False)
+    if target.is_dir() and not target.is_symlink():
+        target.rmdir()  # an empty one, or this fails
     try:
-        shutil.copy2(source, beside, follow_symlinks=False)
-        if target.is_dir() and not target.is_symlink():
-            target.rmdir()  # an empty one, or this fails
         beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # git's folder can be on another disk
+            raise
+        with tempfile.TemporaryDirectory(prefix=".scaffold-", dir=target.parent) as folder:
+            shutil.copy2(source, Path(folder, "beside"), follow_symlinks=False)
+            Path(folder, "beside").replace(target)
 
 
 def remove(top: Path, path: str) -> None:
     """Remove a file of the repository at top, and the folders that are empty then."""
-    with suppress(FileNotFoundError, NotADirectoryError):
+    if is_there(top / path):
         (top / path).unlink()
     for parent in Path(path).parents[:-1]:
         with suppress(OSError):  # not empty

@@ -5,20 +5,22 @@ move, or its undoing, is killed; and what was edited since is known by its bytes
 """
 
 import json
+import os
 import shutil
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from scaffold.changes import Change
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.files import copy, is_there, remove, same
+from scaffold.files import barrier, holds_only, is_there, remove, replace, same
 from scaffold.git import ask
 from scaffold.index import Entries, look_again, set_index
-from scaffold.names import some
+from scaffold.names import printable, some
 from scaffold.place import Place
 
 FOLDER, NOTE = "scaffold-move", "note.json"
-BEGUN, DONE, BACK = "begun", "done", "back"  # how far a move is; back: it is being taken back
+KEYS = {"head": str, "message": str, "done": bool, "before": dict, "after": dict}
 
 
 def begin(place: Place, found: list[Change], message: str) -> None:
@@ -30,13 +32,14 @@ def begin(place: Place, found: list[Change], message: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     before: Entries = {place.prefix + change.name: change.before for change in found}
     after: Entries = {place.prefix + change.name: change.after for change in found}
-    note = {"head": place.head, "message": message, "state": BEGUN}
+    told = f"{message} (in {printable(place.prefix)})" if place.prefix else message
+    note = {"head": place.head, "message": told, "done": False, "before": before, "after": after}
     try:
-        for path in before:
-            if is_there(place.top / path):
-                copy(place.top / path, folder / "before" / path)
+        for path in filter(lambda path: is_there(place.top / path), before):
+            (folder / "before" / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(place.top / path, folder / "before" / path, follow_symlinks=False)
         _check_out(place, found, folder)
-        (folder / NOTE).write_text(json.dumps(note | {"before": before, "after": after}))
+        (folder / NOTE).write_text(json.dumps(note))
         forget(place)
         folder.rename(place.git_dir / FOLDER)
     except BaseException:
@@ -60,19 +63,30 @@ def _check_out(place: Place, found: list[Change], folder: Path) -> None:
 
 
 def read(place: Place) -> dict[str, Any]:
-    """The note of the last move; empty where there is none."""
-    try:
-        note: dict[str, Any] = json.loads((place.git_dir / FOLDER / NOTE).read_text())
-    except (FileNotFoundError, ValueError):
+    """The note of the last move: KEYS; empty where there is none.
+
+    Raises ScaffoldError where somebody has changed it.
+    """
+    path = place.git_dir / FOLDER / NOTE
+    if not path.parent.exists():
         return {}
+    try:
+        note: dict[str, Any] = json.loads(path.read_text())
+        is_ours = all(isinstance(note[name], kind) for name, kind in KEYS.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        is_ours = False
+    if not is_ours:
+        fact = f"what the last move has kept in `{printable(str(path.parent))}` is damaged"
+        remedy = "git reset --merge takes a move back; then remove that folder"
+        raise ScaffoldError(fact, remedy, PRECONDITION)
     return note
 
 
-def set_state(place: Place, state: str) -> None:
-    """Note how far the move is."""
+def set_done(place: Place, done: bool) -> None:
+    """Note whether the move is done; it is not while it is made, or taken back."""
     path = place.git_dir / FOLDER / NOTE
     beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(read(place) | {"state": state}))
+    beside.write_text(json.dumps(read(place) | {"done": done}))
     beside.replace(path)
 
 
@@ -95,35 +109,56 @@ def after(place: Place, path: str) -> Path:
     return place.git_dir / FOLDER / "after" / path
 
 
+def is_edited(place: Place, path: str, paths: Collection[str]) -> bool:
+    """Whether one of the paths of a move has neither what was there before, nor what it wrote."""
+    there, barred = place.top / path, barrier(place.top, path)
+    if barred or not os.path.lexists(there):
+        # a file of the move can lie where it makes or removes a folder
+        return barred is not None and str(barred.relative_to(place.top)) not in paths
+    if holds_only(there, {place.top / other for other in paths}):
+        return False
+    return not any(same(there, side(place, path)) for side in (before, after))
+
+
 def write(place: Place) -> None:
     """Let the files be as the move makes them.
 
     Raises ScaffoldError where one was edited since the move began, and OSError.
     """
-    paths = list(read(place)["after"])
-    for path in _gone_first(place, paths, after):
+    for path in _gone_first(place, read(place)["after"], after):
         if not same(place.top / path, before(place, path)):
             raise ScaffoldError(f"edited meanwhile: {some([path])}", "", PRECONDITION)
         _write(place, path, after(place, path))
     look_again(place)
 
 
-def restore(place: Place, paths: list[str]) -> None:
-    """Let the index be as it was before the move, and so these of its files; then forget it."""
-    set_index(place, read(place)["before"])
-    for path in _gone_first(place, paths, before):
+def restore(place: Place, paths: Collection[str], may_go: Collection[str] = ()) -> None:
+    """Let the index be as it was before the move, and so these of its files; then forget it.
+
+    may_go: the files whose edits may go. Raises ScaffoldError where another one is edited.
+    """
+    note = read(place)
+    set_index(place, note["before"])
+    paths = _gone_first(place, paths, before)
+    # what may go goes first: while the others are not restored, the move is known to be under way
+    for path in sorted(paths, key=lambda path: path not in may_go):
+        if path not in may_go and is_edited(place, path, note["before"]):
+            remedy = "move it elsewhere; then scaffold abort"
+            raise ScaffoldError(f"edited meanwhile: {some([path])}", remedy, PRECONDITION)
         _write(place, path, before(place, path))
     look_again(place)
     forget(place)
 
 
-def _gone_first(place: Place, paths: list[str], kept: Any) -> list[str]:
+def _gone_first(
+    place: Place, paths: Collection[str], side: Callable[[Place, str], Path]
+) -> list[str]:
     """The paths, those where no file will be first: another may need a folder of that name."""
-    return sorted(paths, key=lambda path: is_there(kept(place, path)))
+    return sorted(paths, key=lambda path: is_there(side(place, path)))
 
 
 def _write(place: Place, path: str, source: Path) -> None:
     if not is_there(source):
         remove(place.top, path)
     elif not same(place.top / path, source):
-        copy(source, place.top / path)
+        replace(place.top / path, source, place.git_dir / FOLDER)

@@ -74,9 +74,10 @@ def _answers(copy: Copy, old: Path, new: Path) -> bytes:
     there, known = (folder / FILE for folder in (copy.folder, old))
     if not there.exists() or not known.exists():
         return written
-    found, known_lines = there.read_bytes().splitlines(True), known.read_bytes().splitlines(True)
-    added = [line for line in found if line.startswith(b"#") and line not in known_lines]
-    return written + b"".join(added)
+    known_lines = known.read_bytes().splitlines()
+    added = [line for line in there.read_bytes().splitlines() if line[:1] == b"#"]
+    answers = written + b"".join(line + b"\n" for line in added if line not in known_lines)
+    return answers.replace(b"\n", b"\r\n") if copy.line_ends[FILE] == "crlf" else answers
 
 
 def write_trees(copy: Copy, old: Path, new: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from scaffold import kept
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.git import ask
 from scaffold.lock import check_git
@@ -29,7 +28,7 @@ def ready(root: Path) -> Place:
     place = find_place(root)
     if note := under_way(place):
         fact, remedy = "the last move was killed half-way", "scaffold abort"
-        if note["state"] == kept.DONE:
+        if note["done"]:
             fact = f"not committed yet: {note['message']}"
             remedy = "git diff and git status show what is left; git commit, or scaffold abort"
         raise ScaffoldError(fact, remedy, PRECONDITION)

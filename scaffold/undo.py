@@ -1,7 +1,5 @@
 """Takes back a move that is not committed yet: a switch, an update, a project in a repository."""
 
-import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,7 @@ from scaffold import kept
 from scaffold.answers import FILE
 from scaffold.changes import is_whole
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.files import barrier, holds_only, same
+from scaffold.files import same
 from scaffold.git import ask
 from scaffold.index import index_entries
 from scaffold.lock import check_git
@@ -25,18 +23,16 @@ def under_way(place: Place) -> dict[str, Any]:
     note = kept.read(place)
     if note.get("head") != place.head:
         return {}
-    changed = [
-        path
-        for path in note["after"]
-        if same(place.top / path, kept.after(place, path))
-        and not same(place.top / path, kept.before(place, path))
-    ]
-    is_under_way = {
-        kept.BEGUN: bool(changed) or _is_in_index(place, note),
-        kept.DONE: any(Path(path).name == FILE for path in changed),  # each move writes answers
-        kept.BACK: True,
-    }
-    return note if is_under_way[note["state"]] else {}
+    if note["done"]:  # each move writes answers, and the other files may be anybody's by now
+        paths = [path for path in note["after"] if Path(path).name == FILE]
+        is_there = any(not same(place.top / path, kept.before(place, path)) for path in paths)
+    else:
+        is_there = _is_in_index(place, note) or any(
+            same(place.top / path, kept.after(place, path))
+            and not same(place.top / path, kept.before(place, path))
+            for path in note["after"]
+        )
+    return note if is_there else {}
 
 
 def take_back(place: Place) -> str:
@@ -50,24 +46,18 @@ def take_back(place: Place) -> str:
         fact, remedy = "nothing is under way here", "git log shows what was done"
         last = kept.read(place)
         if last.get("head", place.head) != place.head:
-            fact = f"a commit was made since: {last['message']}"
-            remedy = "git log shows it, and git revert takes it back"
+            fact = f"there is another commit than when it began: {last['message']}"
+            remedy = "if it was committed, git revert; if not, git reset --merge"
         raise ScaffoldError(fact, remedy, PRECONDITION)
-    _check_edits(place, note)
-    kept.set_state(place, kept.BACK)
-    kept.restore(place, list(note["after"]))
+    settled = _settled(place, note)
+    paths = note["after"]
+    edited = [p for p in paths if p not in settled and kept.is_edited(place, p, paths)]
+    if edited:
+        fact = f"edited since: {some([place.name(path) for path in edited])}"
+        raise ScaffoldError(fact, "move it elsewhere; then scaffold abort", PRECONDITION)
+    kept.set_done(place, False)
+    kept.restore(place, paths, settled)
     return str(note["message"])
-
-
-def is_edited(place: Place, path: str, paths: Collection[str]) -> bool:
-    """Whether one of the paths of a move has neither what was there before, nor what it wrote."""
-    there, barred = place.top / path, barrier(place.top, path)
-    if barred or not os.path.lexists(there):
-        # a file of the move can lie where it makes or removes a folder
-        return barred is not None and str(barred.relative_to(place.top)) not in paths
-    if holds_only(there, {place.top / other for other in paths}):
-        return False
-    return not any(same(there, side(place, path)) for side in (kept.before, kept.after))
 
 
 def _is_in_index(place: Place, note: dict[str, Any]) -> bool:
@@ -78,32 +68,26 @@ def _is_in_index(place: Place, note: dict[str, Any]) -> bool:
     )
 
 
-def _check_edits(place: Place, note: dict[str, Any]) -> None:
-    """Raise ScaffoldError where a file was edited since the move.
+def _settled(place: Place, note: dict[str, Any]) -> set[str]:
+    """The files with a conflict that somebody is settling, or has settled and staged.
 
-    What is staged may go, and what was written to settle a conflict: git does so, too.
+    What they have written there goes with the conflict, as with `git merge --abort`.
     """
-    edited = []
-    for path, entries in note["after"].items():
-        there = place.top / path
-        is_settled = (
-            entries and not is_whole(entries) and there.is_file() and not there.is_symlink()
-        )
-        if is_edited(place, path, note["after"]) and not is_settled:
-            edited.append(path)
-    if edited:
-        staged = _staged(place, edited)
-        edited = [path for path in edited if path not in staged]
-    if edited:
-        remedy = "move what you need elsewhere, or git add it; then scaffold abort drops it"
-        shown = some([place.name(path) for path in edited])
-        raise ScaffoldError(f"edited since: {shown}", remedy, PRECONDITION)
-
-
-def _staged(place: Place, paths: list[str]) -> set[str]:
-    """Which of the files the index has as they are on the disk."""
+    paths = [
+        path
+        for path, entries in note["after"].items()
+        if entries and not is_whole(entries) and (place.top / path).is_file()
+    ]
+    if not paths:
+        return set()
+    now = index_entries(place, paths)
     literal = {"GIT_LITERAL_PATHSPECS": "1"}
     listed = ask(place.top, "ls-files", "-v", "-z", "--", *paths, **literal).split("\0")
-    known = {entry[2:] for entry in listed if entry[:1] == "H"}  # and looked at by git
+    seen = {entry[2:] for entry in listed if entry[:1] == "H"}  # what git looks at
     words = ("diff", "--name-only", "--no-renames", "-z", "--", *paths)
-    return known - set(ask(place.top, *words, **literal).split("\0"))
+    differ = set(ask(place.top, *words, **literal).split("\0"))
+    return {
+        path
+        for path in paths
+        if (now[path] and not is_whole(now[path])) or (path in seen and path not in differ)
+    }

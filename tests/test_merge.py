@@ -501,7 +501,7 @@ def test_what_was_committed_or_edited_since_is_not_taken_back(project: Path) -> 
         take_back(find_place(project))
     assert (project / "model.py").read_text() == "edited since\n"
     commit(project)
-    with pytest.raises(ScaffoldError, match="a commit was made since: "):
+    with pytest.raises(ScaffoldError, match="there is another commit than when it began: Update"):
         take_back(find_place(project))
     assert (project / "fresh.py").read_text() == "edited since\n"
 

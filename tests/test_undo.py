@@ -27,9 +27,9 @@ from test_merge import project as project
 from test_merge import templates as templates
 
 from conftest import scaffold
-from scaffold import apply, kept
+from scaffold import apply, index, kept
 from scaffold.answers import FILE
-from scaffold.errors import ScaffoldError
+from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.lock import alone
 from scaffold.move import carry_out, rehearse
 from scaffold.place import find_place
@@ -58,7 +58,7 @@ def keeps(root: Path, name: str) -> bool:
     return caught.value.fact == f"edited since: `{name}`" and state(root) == before
 
 
-@pytest.mark.parametrize("when", ["write", "set_state"])
+@pytest.mark.parametrize("when", ["write", "set_done"])
 def test_an_edit_after_a_move_that_was_killed_stays(
     project: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
@@ -109,7 +109,7 @@ def test_what_git_does_not_look_at_stays(project: Path) -> None:
     assert state(project) == before
 
 
-@pytest.mark.parametrize("when", ["set_state", "set_index", "look_again"])
+@pytest.mark.parametrize("when", ["set_done", "set_index", "_write"])
 def test_taking_back_can_be_killed_and_ended(
     project: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
@@ -121,14 +121,12 @@ def test_taking_back_can_be_killed_and_ended(
     assert state(project) == before
 
 
-def test_a_filter_that_fails_changes_nothing(project: Path) -> None:
-    write(project, {".gitattributes": "train.py filter=broken\n"})
+def test_what_goes_through_a_filter_is_refused(project: Path) -> None:
+    """What the template makes would lie in git as it is, and not as the filter stores it."""
+    write(project, {".gitattributes": "train.py filter=crypt\n*.md filter=crypt\n"})
     commit(project)
-    call(project, "config", "filter.broken.required", "true")
-    call(project, "config", "filter.broken.clean", "cat")
-    call(project, "config", "filter.broken.smudge", "false")
     before = state(project)
-    with pytest.raises(ScaffoldError, match="external filter 'false' failed"):
+    with pytest.raises(ScaffoldError, match=r"git passes `train\.py` through a filter"):
         carry_out(later(project))
     assert state(project) == before
     with pytest.raises(ScaffoldError, match="nothing is under way"):
@@ -299,7 +297,7 @@ def test_a_name_that_is_no_text_and_a_folder_that_git_does_not_keep(
 def test_what_is_saved_while_the_files_are_written_stays(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, whole = state(project), apply.set_index
+    before, whole = state(project), index.set_index
 
     def and_save(*arguments: Any) -> None:
         whole(*arguments)
@@ -322,3 +320,97 @@ def test_what_is_left_of_a_conflict_goes_as_with_git(project: Path) -> None:
     write(project, {"train.py": "half = 1\n"})
     take_back(find_place(project))
     assert state(project) == before
+
+
+def test_what_was_written_after_a_conflict_was_settled_stays(project: Path) -> None:
+    write(project, {"train.py": TEXT.replace("line_3 = 3\n", "line_3 = 'ours'\n")})
+    commit(project)
+    before = state(project)
+    assert carry_out(later(project)).conflicts
+    write(project, {"train.py": "settled = 1\n"})
+    call(project, "add", "train.py")
+    write(project, {"train.py": "more = 1\n"})
+    assert keeps(project, "train.py")
+    call(project, "checkout", "--quiet", "HEAD", "--", "train.py")
+    write(project, {"train.py": "work = 1\n"})
+    assert keeps(project, "train.py")
+    (project / "train.py").rename(project / "elsewhere")
+    take_back(find_place(project))
+    (project / "elsewhere").unlink()
+    assert state(project) == before
+
+
+def test_files_beside_those_of_a_move_are_nobody_elses(tmp_path: Path, project: Path) -> None:
+    """As where a temporary file of ours might lie, and an empty folder in the place of a file."""
+    names = [f".{name}.scaffold" for name in BASE] + ["beside", ".scaffold-beside"]
+    write(project, dict.fromkeys(names, "ours = 1\n"))
+    (project / ".beside").symlink_to(tmp_path / "outside")
+    before = state(project)
+    carry_out(later(project))
+    (project / "fresh.py").unlink()
+    (project / "fresh.py").mkdir()
+    take_back(find_place(project))
+    assert state(project) == before
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_folder_of_nothing_is_in_the_way(
+    tmp_path: Path, templates: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot become a file; and a move that is killed before a folder goes is taken back."""
+    templates(BASE | {"b/c.py": "1\n"}, BASE | {"b": "2\n"})
+    root = repository(made(tmp_path / "project", BASE | {"b/c.py": "1\n"}))
+    (root / "b/cache").mkdir()
+    assert refused(root).fact == "`b` would be overwritten, and git does not keep it"
+    (root / "b/cache").rmdir()
+    before = state(root)
+    killed(monkeypatch, "begin", lambda: carry_out(later(root)))
+    with pytest.raises(ScaffoldError, match="nothing is under way"):
+        take_back(find_place(root))
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "write", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(later(root))
+    take_back(find_place(root))
+    assert state(root) == before
+
+
+def test_a_change_of_the_executable_bit_is_written_and_an_edit_of_it_stays(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    templates(BASE, BASE | {"train.py": NEWER})
+    (tmp_path / "2.0.0/template/same.py").chmod(0o755)
+    root = repository(made(tmp_path / "project", BASE))
+    before = state(root)
+    carry_out(later(root))
+    assert call(root, "status", "--porcelain").splitlines() == [
+        "M  .copier-answers.yml", "M  same.py", "M  train.py"
+    ]  # fmt: skip
+    (root / "train.py").chmod(0o755)
+    assert keeps(root, "train.py")
+    (root / "train.py").chmod(0o644)
+    take_back(find_place(root))
+    assert state(root) == before
+
+
+def test_edited_answers_hide_no_move_and_other_commits_are_told(project: Path) -> None:
+    carry_out(later(project))
+    answers = (project / FILE).read_text()
+    write(project, {FILE: f"{answers}# ours\n"})
+    assert keeps(project, FILE)
+    write(project, {FILE: answers})
+    call(project, "stash", "--quiet")
+    commit(project)
+    with pytest.raises(ScaffoldError, match="another commit than when it began: Update"):
+        take_back(find_place(project))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"head": 1}', "", '{"done": 0}'])
+def test_a_damaged_note_is_two_lines(project: Path, text: str) -> None:
+    carry_out(later(project))
+    (project / ".git" / kept.FOLDER / kept.NOTE).write_text(text)
+    result = scaffold("abort", folder=project)
+    assert result.status == PRECONDITION
+    assert "is damaged\nhint: git reset --merge" in result.err
+    assert refused(project).remedy.startswith("git reset --merge")
+    assert "Traceback" not in scaffold("status", folder=project).err
