@@ -1,3 +1,3 @@
 """Generates multi-GPU PyTorch training projects that belong to their owner."""
 
-__version__ = "0.2.1"
+__version__ = "0.3.0"
