@@ -78,7 +78,7 @@ def refusal(root: Path) -> str:
     assert caught.value.status == PRECONDITION
     assert "\n" not in caught.value.fact + caught.value.remedy
     assert (caught.value.fact + caught.value.remedy).isprintable()
-    assert "git checkout HEAD -- .copier-answers.yml" in caught.value.remedy
+    assert "git log -p -- .copier-answers.yml" in caught.value.remedy
     return caught.value.fact.removeprefix(f"`{root / FILE}`")
 
 
@@ -231,7 +231,7 @@ def test_the_command_line_refuses_them_in_two_lines(tmp_path: Path) -> None:
         assert (result.status, result.out) == (5, "")
         first, second = result.err.splitlines()
         assert first.startswith(f"error: `{tmp_path / FILE}` line 3: `_src_path")
-        assert second == "hint: bring back what scaffold wrote: git checkout HEAD -- " + FILE
+        assert second == f"hint: bring back what scaffold wrote: git log -p -- {FILE} shows it"
         assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 

@@ -317,7 +317,9 @@ def test_a_name_is_the_same_string_in_every_file(method: str, tmp_path: Path) ->
         assert workflow["jobs"]["test"]["steps"][-1] == {"run": "python -m pytest"}
         readme = (root / "README.md").read_text()
         assert readme.startswith(f"# {name}\n")
-        assert re.findall(r"`src/(.*?)/`", readme) == [re.sub(r"[-.]", "_", name.lower())]
+        assert re.findall(r"^mkdir -p src/(\S+) ", readme, re.MULTILINE) == [
+            re.sub(r"[-.]", "_", name.lower())
+        ]
     for name in ("1e3", "~", "0x1", "a: b", "a#b", "$(a)", "a`b", "a\nb", "'a'"):
         with pytest.raises(ScaffoldError):
             check_name(name)
