@@ -125,7 +125,7 @@ def test_a_signal_to_one_rank_ends_all_after_the_same_step(runs: tuple[Run, Run,
     assert f"asked to stop: saving step {STOPPED};" in first.result.out
     assert [len(calls) for calls in first.calls(True).values()] == [3 * STOPPED] * 2
     assert second.result.status == 0, second.result.err
-    assert f"goes on after step {STOPPED}: world size 2, " in second.result.out
+    assert f"goes on after step {STOPPED}: world size 3, " in second.result.out
 
 
 def test_profile_writes_a_trace_per_rank(runs: tuple[Run, Run, Run]) -> None:
