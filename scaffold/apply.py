@@ -13,7 +13,7 @@ from scaffold.changes import Change
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
 from scaffold.files import barrier, holds_only
 from scaffold.git import AGAIN, ask
-from scaffold.index import set_index
+from scaffold.index import set_index, unseen
 from scaffold.lock import alone
 from scaffold.names import some
 from scaffold.place import Place
@@ -28,12 +28,11 @@ def apply(place: Place, found: list[Change], message: str) -> None:
     """
     if not found:
         return
-    end_if_signalled()
     with alone(place):
         check(place, found)
         kept.begin(place, found, message)
         try:
-            end_if_signalled()  # filters can take long
+            end_if_signalled()
             set_index(place, {place.prefix + change.name: change.after for change in found})
         except BaseException:  # all or nothing
             kept.forget(place)
@@ -51,11 +50,8 @@ def check(place: Place, found: list[Change]) -> None:
         raise ScaffoldError("the repository was changed meanwhile", AGAIN, PRECONDITION)
     if not found:
         return
-    literal = {"GIT_LITERAL_PATHSPECS": "1"}
     paths = [place.prefix + change.name for change in found]
-    flags = ask(place.top, "ls-files", "-v", "-z", "--", *paths, **literal).split("\0")
-    hidden = [flag[2:] for flag in flags if flag[:1].islower() or flag[:1] == "S"]
-    if hidden:
+    if hidden := unseen(place, paths):
         fact = f"git does not look at {_shown(place, hidden)} (assume-unchanged or sparse)"
         remedy = "git update-index --no-assume-unchanged, or git sparse-checkout disable"
         raise ScaffoldError(fact, remedy, PRECONDITION)

@@ -6,13 +6,19 @@ from scaffold.git import QUIET, ask, git
 from scaffold.place import Place
 
 Entries = dict[str, list[Entry]]  # of paths in the repository; none where a file is gone
+LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}  # a name is a name, whatever signs are in it
 
 
 def index_entries(place: Place, paths: list[str]) -> Entries:
     """What the index has of these paths."""
-    literal = {"GIT_LITERAL_PATHSPECS": "1"}
-    found = staged(ask(place.top, "ls-files", "--stage", "-z", "--", *paths, **literal))
+    found = staged(ask(place.top, "ls-files", "--stage", "-z", "--", *paths, **LITERAL))
     return {path: found.get(path, []) for path in paths}
+
+
+def unseen(place: Place, paths: list[str]) -> list[str]:
+    """Which of these paths git was told not to look at: assume-unchanged, or sparse."""
+    listed = ask(place.top, "ls-files", "-v", "-z", "--", *paths, **LITERAL).split("\0")
+    return [entry[2:] for entry in listed if entry[:1].islower() or entry[:1] == "S"]
 
 
 def set_index(place: Place, entries: Entries, **variables: str) -> None:

@@ -9,7 +9,7 @@ from scaffold.changes import is_whole
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import same
 from scaffold.git import ask
-from scaffold.index import index_entries
+from scaffold.index import LITERAL, index_entries, unseen
 from scaffold.lock import check_git
 from scaffold.names import some
 from scaffold.place import Place
@@ -81,13 +81,6 @@ def _settled(place: Place, note: dict[str, Any]) -> set[str]:
     if not paths:
         return set()
     now = index_entries(place, paths)
-    literal = {"GIT_LITERAL_PATHSPECS": "1"}
-    listed = ask(place.top, "ls-files", "-v", "-z", "--", *paths, **literal).split("\0")
-    seen = {entry[2:] for entry in listed if entry[:1] == "H"}  # what git looks at
     words = ("diff", "--name-only", "--no-renames", "-z", "--", *paths)
-    differ = set(ask(place.top, *words, **literal).split("\0"))
-    return {
-        path
-        for path in paths
-        if (now[path] and not is_whole(now[path])) or (path in seen and path not in differ)
-    }
+    differ = {*unseen(place, paths), *ask(place.top, *words, **LITERAL).split("\0")}
+    return {path for path in paths if now[path] and (not is_whole(now[path]) or path not in differ)}
