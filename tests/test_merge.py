@@ -11,6 +11,7 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -391,6 +392,22 @@ def test_git_2_34_does_as_well(
     assert "|||||||" in (project / "train.py").read_text()
 
 
+def killed(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, function: str, act: Callable[[], Any]
+) -> None:
+    """Let something be killed when it has done a function of a module."""
+    whole = getattr(module, function)
+
+    def and_then(*arguments: Any) -> None:
+        whole(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, function, and_then)
+        with pytest.raises(KeyboardInterrupt):
+            act()
+
+
 def refused(root: Path, status: int = PRECONDITION) -> ScaffoldError:
     """A move is refused, and nothing is other than before."""
     before = state(root)
@@ -535,18 +552,10 @@ def test_a_move_that_is_killed_half_way_is_taken_back(
     write(project, {"notes.txt": "not kept by git\n"})
     before = state(project)
     module = apply if after == "set_index" else kept
-    whole = getattr(module, after)
-
-    def killed(*arguments: object) -> None:
-        whole(*arguments)
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(module, after, killed)
         if after == "set_index":  # it forgets a move whose index could not be set
             patch.setattr(kept, "forget", lambda _: None)
-        with pytest.raises(KeyboardInterrupt):
-            carry_out(later(project))
+        killed(monkeypatch, module, after, lambda: carry_out(later(project)))
     if after == "begin":
         assert state(project) == before
         write(project, {"model.py": "ours = 1\n"})

@@ -14,6 +14,7 @@ from test_merge import (
     call,
     commit,
     content,
+    killed,
     later,
     made,
     refused,
@@ -36,20 +37,6 @@ from scaffold.place import find_place
 from scaffold.undo import take_back
 
 
-def killed(monkeypatch: pytest.MonkeyPatch, function: str, act: Callable[[], Any]) -> None:
-    """Let something be killed when it has done a function of kept.py."""
-    whole = getattr(kept, function)
-
-    def and_then(*arguments: Any) -> None:
-        whole(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kept, function, and_then)
-        with pytest.raises(KeyboardInterrupt):
-            act()
-
-
 def keeps(root: Path, name: str) -> bool:
     """Whether taking a move back is refused because of an edit, and leaves all as it is."""
     before = state(root)
@@ -63,7 +50,7 @@ def test_an_edit_after_a_move_that_was_killed_stays(
     project: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     before = state(project)
-    killed(monkeypatch, when, lambda: carry_out(later(project)))
+    killed(monkeypatch, kept, when, lambda: carry_out(later(project)))
     text = (project / "train.py").read_text()
     write(project, {"train.py": f"{text}# ours\n"})
     assert keeps(project, "train.py")
@@ -77,7 +64,7 @@ def test_no_link_is_followed(
 ) -> None:
     templates(BASE, BASE | {"more/fresh.py": "fresh = 1\n"})
     root = repository(made(tmp_path / "project", BASE))
-    killed(monkeypatch, "write", lambda: carry_out(later(root)))
+    killed(monkeypatch, kept, "write", lambda: carry_out(later(root)))
     shutil.rmtree(root / "more")
     write(tmp_path, {"elsewhere/fresh.py": "fresh = 1\n"})
     (root / "more").symlink_to(tmp_path / "elsewhere")
@@ -115,7 +102,7 @@ def test_taking_back_can_be_killed_and_ended(
 ) -> None:
     before = state(project)
     carry_out(later(project))
-    killed(monkeypatch, when, lambda: take_back(find_place(project)))
+    killed(monkeypatch, kept, when, lambda: take_back(find_place(project)))
     assert refused(project).remedy == "scaffold abort"
     take_back(find_place(project))
     assert state(project) == before
@@ -364,7 +351,7 @@ def test_a_folder_of_nothing_is_in_the_way(
     assert refused(root).fact == "`b` would be overwritten, and git does not keep it"
     (root / "b/cache").rmdir()
     before = state(root)
-    killed(monkeypatch, "begin", lambda: carry_out(later(root)))
+    killed(monkeypatch, kept, "begin", lambda: carry_out(later(root)))
     with pytest.raises(ScaffoldError, match="nothing is under way"):
         take_back(find_place(root))
     with monkeypatch.context() as patch:
