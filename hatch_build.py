@@ -9,8 +9,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scaffold.bundle import write_bundle
 from scaffold.errors import ScaffoldError
+from scaffold.template.bundle import write_bundle
 
 
 class ReleasesHook(BuildHookInterface):

@@ -18,7 +18,7 @@ import torch
 from measure import Comparison, Pair, compare, cpu_seconds
 from turns import Run
 
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 BIN = Path(sys.executable).parent
 LOOP = Path(__file__).with_name("ddp_loop.py")

@@ -13,7 +13,7 @@ from measure import Comparison, Pair, compare, cpu_seconds
 from new import BIN, copy_template
 
 from scaffold import __version__
-from scaffold.answers import FILE
+from scaffold.template.answers import FILE
 
 ROUNDS = 7
 IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")

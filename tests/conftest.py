@@ -19,8 +19,8 @@ import hypothesis
 import pytest
 import torch
 
-from scaffold import project
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
+from scaffold.ops import create
 
 # how long an example takes says something about the machine, and nothing about the code
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -33,7 +33,7 @@ BIN = Path(sys.executable).parent
 
 def make(folder: Path, method: str, **answers: str) -> Path:
     """A fresh project named digits in a new folder; without further answers the default one."""
-    project.new(folder, {"project_name": "digits", "method": method, **answers}, git=False)
+    create.new(folder, {"project_name": "digits", "method": method, **answers}, git=False)
     return folder
 
 

@@ -17,10 +17,10 @@ import yaml
 
 from conftest import ROOT, make, scaffold
 from scaffold import __version__
-from scaffold.answers import FILE, read_answers
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.methods import METHODS
-from scaffold.releases import numbers
+from scaffold.template.answers import FILE, read_answers
+from scaffold.template.releases import numbers
 
 TAMPERED = 300 if "SOAK" in os.environ else 50
 TODAY = f"v{__version__}"

@@ -10,9 +10,9 @@ import pytest
 from test_merge import TEXT, call, commit, content, repository, template, write
 
 from conftest import environment, run
-from scaffold import move
-from scaffold.answers import FILE
-from scaffold.move import Move, carry_out
+from scaffold.ops import update
+from scaffold.ops.update import Move, carry_out
+from scaffold.template.answers import FILE
 
 NEWER = TEXT.replace("line_3 = 3\n", "line_3 = 33\n")
 OURS = "ours = 1\n"
@@ -81,7 +81,7 @@ def test_an_edit_that_copier_loses_stays(
     folders = {
         version: template(tmp_path / version, files, version) for version, files in versions.items()
     }
-    monkeypatch.setattr(move, "template_of", lambda version, _: folders[version])
+    monkeypatch.setattr(update, "template_of", lambda version, _: folders[version])
     told = {"project_name": "digits", "method": "fabric"}
     outcome = carry_out(Move(by_us, "Update", "1.0.0", told, "2.0.0", told))
     assert not outcome.conflicts

@@ -15,10 +15,10 @@ import pytest
 
 from conftest import BIN, environment, run, scaffold
 from scaffold import __version__
-from scaffold.choose import GOALS, advise
+from scaffold.catalog.choose import GOALS, advise
+from scaffold.catalog.methods import METHODS
 from scaffold.cli import COMMANDS
-from scaffold.methods import METHODS
-from scaffold.template import questions
+from scaffold.template.source import questions
 
 CHOICES = "spawn, torchrun, fabric, accelerate"
 

@@ -23,7 +23,7 @@ from conftest import (
     train,
     weights,
 )
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 LAUNCHED = [method for method in METHODS if method != "spawn"]  # spawn has one machine
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import BIN, scaffold
-from scaffold.doctor import checks, machine
+from scaffold.ops.doctor import checks, machine
 
 GOOD: dict[str, Any] = {
     "python": "3.11.7",

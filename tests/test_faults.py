@@ -16,7 +16,7 @@ import pytest
 from probe import FLAGS, Run, descendants, disk_at, left_after, make_probe
 
 from conftest import MODULES, environment, launch, launch_line, metrics, run, start
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 SOAK = "SOAK" in os.environ
 FAULTS = ("raise", "leave", "SIGKILL")

@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 
 from conftest import BIN, ROOT, Result, environment, make, run, scaffold
-from scaffold import project, staging, template
+from scaffold import staging
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
-from scaffold.template import template_folder
-from scaffold.verify import verify
+from scaffold.ops import create
+from scaffold.template import source
+from scaffold.template.source import template_folder
+from scaffold.template.verify import verify
 
 SOAK = "SOAK" in os.environ
 MOMENTS, RACES = (200, 50) if SOAK else (12, 5)
@@ -31,9 +33,9 @@ NEW = [str(BIN / "scaffold"), "new", "--project-name", "digits"]
 # the command line with a template that lies in ../installed, as one of a wheel
 INSTALLED = """
 from pathlib import Path
-from scaffold import template
+from scaffold.template import source
 from scaffold.cli import main
-template.INSTALLED = Path("../installed").resolve()
+source.INSTALLED = Path("../installed").resolve()
 main()
 """
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -494,7 +496,7 @@ def test_a_damaged_template_makes_no_project(
 ) -> None:
     shutil.copytree(ROOT / "template", tmp_path / "checkout/template")
     shutil.copy(ROOT / "copier.yml", tmp_path / "checkout")
-    monkeypatch.setattr(template, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(source, "CHECKOUT", tmp_path / "checkout")
     (tmp_path / "work").mkdir()
     make(tmp_path / "work/whole", "fabric")
     damaged = tmp_path / "checkout/template/runtime.py"
@@ -506,10 +508,10 @@ def test_a_damaged_template_makes_no_project(
     damaged.unlink()
     damaged.symlink_to("/etc/passwd")
     verified: list[Path] = []
-    monkeypatch.setattr(project, "verify", verified.append)
+    monkeypatch.setattr(create, "verify", verified.append)
     with staging.staging(tmp_path / "work") as room:
         answers = {"project_name": "digits", "method": "fabric"}
-        folder = project.render(template_folder(room), answers, room / "project")
+        folder = create.render(template_folder(room), answers, room / "project")
         (folder / "link.py").symlink_to("/etc/passwd")
         with pytest.raises(ScaffoldError, match=r"`link\.py`: no plain file"):
             verify(folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from conftest import BIN, ROOT, TEMPLATE, environment, metrics, run, scaffold
-from scaffold.bundle import release_commits
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
+from scaffold.template.bundle import release_commits
 
 # the versions that the tests use; without byte-compiling an installation takes half the time
 PINNED = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt"), "PIP_NO_COMPILE": "1"}

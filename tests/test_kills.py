@@ -24,7 +24,7 @@ import torch
 from probe import alive, left_after, marked, wait_until
 
 from conftest import environment, launch_line, make, metrics, train
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 SOAK = "SOAK" in os.environ
 LAUNCHED = [method for method in METHODS if method != "spawn"]  # torchrun can start the others

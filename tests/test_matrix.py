@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from conftest import ROOT, largest_difference, make, metrics, train, weights
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 GOLDEN = ROOT / "tests/golden.json"
 TRACKERS = ["none", "tensorboard", "wandb", "mlflow"]

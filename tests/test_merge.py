@@ -17,15 +17,17 @@ from typing import Any
 import pytest
 
 from conftest import BIN
-from scaffold import apply, kept, lock, merge, move
-from scaffold.answers import FILE
-from scaffold.changes import Change
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
-from scaffold.git import git
-from scaffold.merge import Outcome
-from scaffold.move import Move, carry_out, rehearse
-from scaffold.place import Place, find_place
-from scaffold.undo import take_back
+from scaffold.git import lock
+from scaffold.git.repository import Place, find_place
+from scaffold.git.run import git
+from scaffold.merge import apply, journal, three_way
+from scaffold.merge.changes import Change
+from scaffold.merge.rollback import take_back
+from scaffold.merge.three_way import Outcome
+from scaffold.ops import update
+from scaffold.ops.update import Move, carry_out, rehearse
+from scaffold.template.answers import FILE
 
 TEXT = "".join(f"line_{number} = {number}\n" for number in range(1, 31))
 NEWER = TEXT.replace("line_3 = 3\n", "line_3 = 33\n").replace("line_27 = 27\n", "line_27 = 77\n")
@@ -55,7 +57,7 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
             version: template(tmp_path / version, files, version)
             for version, files in (("1.0.0", old), ("2.0.0", new))
         }
-        monkeypatch.setattr(move, "template_of", lambda version, _: folders[version])
+        monkeypatch.setattr(update, "template_of", lambda version, _: folders[version])
 
     return provide
 
@@ -551,10 +553,10 @@ def test_a_move_that_is_killed_half_way_is_taken_back(
 ) -> None:
     write(project, {"notes.txt": "not kept by git\n"})
     before = state(project)
-    module = apply if after == "set_index" else kept
+    module = apply if after == "set_index" else journal
     with monkeypatch.context() as patch:
         if after == "set_index":  # it forgets a move whose index could not be set
-            patch.setattr(kept, "forget", lambda _: None)
+            patch.setattr(journal, "forget", lambda _: None)
         killed(monkeypatch, module, after, lambda: carry_out(later(project)))
     if after == "begin":
         assert state(project) == before
@@ -572,13 +574,13 @@ def test_a_merge_that_fails_half_way_is_put_back(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(project)
-    whole = kept.write
+    whole = journal.write
 
     def fail(place: Place) -> None:
         whole(place)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(kept, "write", fail)
+    monkeypatch.setattr(journal, "write", fail)
     with pytest.raises(ScaffoldError, match="Input/output error"):
         carry_out(later(project))
     assert state(project) == before
@@ -610,9 +612,9 @@ def test_what_is_edited_while_a_move_is_made_is_not_overwritten(
 ) -> None:
     def merged(*arguments: Any) -> tuple[Outcome, list[Change]]:
         write(project, {"train.py": "edited meanwhile\n"})
-        return merge.merge(*arguments)
+        return three_way.merge(*arguments)
 
-    monkeypatch.setattr(move, "merge", merged)
+    monkeypatch.setattr(update, "merge", merged)
     with pytest.raises(ScaffoldError, match=r"not committed: `train\.py`"):
         carry_out(later(project))
     assert content(project) == content(project) | BASE | {"train.py": "edited meanwhile\n"}

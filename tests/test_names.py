@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from conftest import TEMPLATE, scaffold
 from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
 from scaffold.names import LIBRARIES, NAME, check_name
-from scaffold.verify import verify
+from scaffold.template.verify import verify
 
 BATCH = 20
 BATCHES = 47 if "SOAK" in os.environ else 7  # with those by hand 1000 names, or 200

@@ -7,7 +7,7 @@ import pytest
 from test_merge import repository
 
 from conftest import make, run
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)

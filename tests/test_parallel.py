@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import TEMPLATE
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 PAIRS = list(itertools.combinations(METHODS, 2))
 HEADERS = [

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from conftest import ROOT, environment, run
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 sys.path.insert(0, str(ROOT / "tools"))
 from readme import generated

@@ -10,7 +10,7 @@ import yaml
 
 from conftest import ROOT, TEMPLATE, make
 from scaffold import __version__
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 PYTHON = sorted(path.relative_to(TEMPLATE) for path in TEMPLATE.rglob("*.py"))
 # they say where and how, not what

@@ -37,10 +37,10 @@ from config import Config
 from conftest import TEMPLATE, environment, launch, launch_line, make, run, start
 from model import build_model
 from optimizer import build_optimizer
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import ScaffoldError
-from scaffold.methods import METHODS
 from scaffold.names import check_name
-from scaffold.project import new
+from scaffold.ops.create import new
 from settings import to_toml
 
 # what torch says about old formats, which are attacks here

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config import Config
 from conftest import launch, metrics, run, train
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 from settings import problems
 
 

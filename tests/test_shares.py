@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import launch, scaffold
-from scaffold.methods import METHODS
-from scaffold.shares import shares
+from scaffold.catalog.methods import METHODS
+from scaffold.catalog.shares import shares
 from sharding import ShardedBatches
 
 SOAK = "SOAK" in os.environ

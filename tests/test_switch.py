@@ -16,13 +16,13 @@ from test_merge import call, commit, content, repository, state
 from test_parallel import conflicts
 
 from conftest import Result, launch, make, metrics, run, scaffold, train
-from scaffold import move
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
-from scaffold.methods import METHODS
-from scaffold.move import carry_out
-from scaffold.moves import switching
-from scaffold.place import find_place
-from scaffold.undo import take_back
+from scaffold.git.repository import find_place
+from scaffold.merge.rollback import take_back
+from scaffold.ops import update
+from scaffold.ops.moves import switching
+from scaffold.ops.update import carry_out
 
 PAIRS = list(itertools.combinations(METHODS, 2))
 # ratchets: what was reached, of all edits; README.md and pyproject.toml are lists of one line each
@@ -54,7 +54,7 @@ def quick(
     def copy(_: Path, answers: dict[str, str], folder: Path) -> Path:
         return shutil.copytree(rendered(answers), folder)
 
-    monkeypatch.setattr(move, "render", copy)
+    monkeypatch.setattr(update, "render", copy)
 
     def project(folder: Path, **answers: str) -> Path:
         fresh = {"project_name": "digits", "example": "digits", "tracker": "tensorboard"}

@@ -14,7 +14,7 @@ from conftest import BIN, environment, largest_difference, launch, metrics, run,
 from data import build_datasets
 from model import build_model, loss_sums
 from optimizer import build_optimizer, learning_rate
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 from sharding import ShardedBatches
 
 # 64 samples per step, 16 per rank and pass: two passes make a step on two ranks

@@ -25,7 +25,7 @@ from conftest import (
     start,
     weights,
 )
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 
 @pytest.fixture(scope="module")

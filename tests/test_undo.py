@@ -28,13 +28,14 @@ from test_merge import project as project
 from test_merge import templates as templates
 
 from conftest import scaffold
-from scaffold import apply, index, kept
-from scaffold.answers import FILE
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.lock import alone
-from scaffold.move import carry_out, rehearse
-from scaffold.place import find_place
-from scaffold.undo import take_back
+from scaffold.git import index
+from scaffold.git.lock import alone
+from scaffold.git.repository import find_place
+from scaffold.merge import apply, journal
+from scaffold.merge.rollback import take_back
+from scaffold.ops.update import carry_out, rehearse
+from scaffold.template.answers import FILE
 
 
 def keeps(root: Path, name: str) -> bool:
@@ -50,7 +51,7 @@ def test_an_edit_after_a_move_that_was_killed_stays(
     project: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     before = state(project)
-    killed(monkeypatch, kept, when, lambda: carry_out(later(project)))
+    killed(monkeypatch, journal, when, lambda: carry_out(later(project)))
     text = (project / "train.py").read_text()
     write(project, {"train.py": f"{text}# ours\n"})
     assert keeps(project, "train.py")
@@ -64,7 +65,7 @@ def test_no_link_is_followed(
 ) -> None:
     templates(BASE, BASE | {"more/fresh.py": "fresh = 1\n"})
     root = repository(made(tmp_path / "project", BASE))
-    killed(monkeypatch, kept, "write", lambda: carry_out(later(root)))
+    killed(monkeypatch, journal, "write", lambda: carry_out(later(root)))
     shutil.rmtree(root / "more")
     write(tmp_path, {"elsewhere/fresh.py": "fresh = 1\n"})
     (root / "more").symlink_to(tmp_path / "elsewhere")
@@ -102,7 +103,7 @@ def test_taking_back_can_be_killed_and_ended(
 ) -> None:
     before = state(project)
     carry_out(later(project))
-    killed(monkeypatch, kept, when, lambda: take_back(find_place(project)))
+    killed(monkeypatch, journal, when, lambda: take_back(find_place(project)))
     assert refused(project).remedy == "scaffold abort"
     take_back(find_place(project))
     assert state(project) == before
@@ -351,11 +352,11 @@ def test_a_folder_of_nothing_is_in_the_way(
     assert refused(root).fact == "`b` would be overwritten, and git does not keep it"
     (root / "b/cache").rmdir()
     before = state(root)
-    killed(monkeypatch, kept, "begin", lambda: carry_out(later(root)))
+    killed(monkeypatch, journal, "begin", lambda: carry_out(later(root)))
     with pytest.raises(ScaffoldError, match="nothing is under way"):
         take_back(find_place(root))
     with monkeypatch.context() as patch:
-        patch.setattr(kept, "write", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(journal, "write", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             carry_out(later(root))
     take_back(find_place(root))
@@ -395,7 +396,7 @@ def test_edited_answers_hide_no_move_and_other_commits_are_told(project: Path) -
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"head": 1}', "", '{"done": 0}'])
 def test_a_damaged_note_is_two_lines(project: Path, text: str) -> None:
     carry_out(later(project))
-    (project / ".git" / kept.FOLDER / kept.NOTE).write_text(text)
+    (project / ".git" / journal.FOLDER / journal.NOTE).write_text(text)
     result = scaffold("abort", folder=project)
     assert result.status == PRECONDITION
     assert "is damaged\nhint: git reset --merge" in result.err

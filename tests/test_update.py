@@ -16,15 +16,15 @@ from test_merge import call, commit, content, repository, state, write
 
 from conftest import ROOT, Result, environment, make, run
 from scaffold import __version__
-from scaffold.answers import FILE
-from scaffold.bundle import release_commits, write_bundle
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, UPDATE_WAITS, USAGE
-from scaffold.methods import METHODS
-from scaffold.move import carry_out
-from scaffold.moves import updating
-from scaffold.project import render
-from scaffold.releases import questions_of, template_of, versions
+from scaffold.ops.create import render
+from scaffold.ops.moves import updating
+from scaffold.ops.update import carry_out
 from scaffold.staging import staging
+from scaffold.template.answers import FILE
+from scaffold.template.bundle import release_commits, write_bundle
+from scaffold.template.releases import questions_of, template_of, versions
 
 # what the template was like before: (file, what stands there today, what stood there)
 BEFORE = {

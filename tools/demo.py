@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 BIN = Path(sys.executable).parent
 FOLDER = Path("build").resolve()

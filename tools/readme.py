@@ -9,7 +9,7 @@ import difflib
 import re
 from pathlib import Path
 
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,9 +11,9 @@ from scaffold import signals
 def abort() -> None:
     """Take back a switch or an update that is not committed yet: all is as it was before."""
     signals.hold()
-    from scaffold.lock import alone
-    from scaffold.place import find_place
-    from scaffold.undo import take_back
+    from scaffold.git.lock import alone
+    from scaffold.git.repository import find_place
+    from scaffold.merge.rollback import take_back
 
     place = find_place(Path.cwd())
     with alone(place):

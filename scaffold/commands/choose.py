@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from scaffold.choose import ADDS_A_DEPENDENCY, GOALS, advise
+from scaffold.catalog.choose import ADDS_A_DEPENDENCY, GOALS, advise
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import USAGE, ScaffoldError
-from scaffold.methods import METHODS
 from scaffold.names import printable
 from scaffold.terminal import ask, show_json
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from scaffold import signals
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import USAGE, ScaffoldError
-from scaffold.methods import METHODS
 from scaffold.names import printable
 from scaffold.terminal import show_json
 
@@ -30,8 +30,8 @@ def diff(method: str | None, to: str | None, as_json: bool) -> None:
     signals.hold()
     from dataclasses import asdict
 
-    from scaffold.move import rehearse  # imports copier, which takes half a second
-    from scaffold.moves import switching, updating
+    from scaffold.ops.moves import switching, updating
+    from scaffold.ops.update import rehearse  # imports copier, which takes half a second
 
     if method and to:
         raise ScaffoldError("--method and --to are two moves", "show one after the other", USAGE)

@@ -17,9 +17,9 @@ def doctor(python: str | None, as_json: bool) -> None:
 
     Two processes are really started and add up. The status is 1 where training would not start.
     """
-    from scaffold.answers import find_project, read_answers
-    from scaffold.doctor.checks import findings, python_of_training
     from scaffold.names import printable
+    from scaffold.ops.doctor.checks import findings, python_of_training
+    from scaffold.template.answers import find_project, read_answers
 
     try:
         method = read_answers(find_project(Path.cwd())).values["method"]

@@ -2,7 +2,7 @@
 
 import click
 
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 from scaffold.terminal import show_json
 
 

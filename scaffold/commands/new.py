@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from scaffold import signals
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
-from scaffold.methods import METHODS
 from scaffold.names import check_name, check_path, pasted, printable
 from scaffold.terminal import ask, show_json
 
@@ -20,7 +20,7 @@ class QuestionsAsFlags(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         # reads the template only when this command is called: the others start faster
-        from scaffold.template import questions
+        from scaffold.template.source import questions
 
         flags = []
         for question in questions():
@@ -76,14 +76,13 @@ def new(
         raise ScaffoldError(fact, f"choose one of: {', '.join(WAYS)}", USAGE)
     # until this process ends: once the project is there, it also tells so
     signals.hold()
-    from scaffold import adoption, project  # imports copier, which takes half a second
+    from scaffold.ops import adopt as adoption  # imports copier, which takes half a second
+    from scaffold.ops import create
 
     if adoption.is_repository(target):
         adopt(path, answers, way, dry_run, as_json)
         return
-    names = (
-        project.preview(target, answers) if dry_run else project.new(target, answers, not no_git)
-    )
+    names = create.preview(target, answers) if dry_run else create.new(target, answers, not no_git)
     method = METHODS[answers["method"]]
     steps = [
         f"cd {pasted(path)}",
@@ -106,7 +105,8 @@ def new(
 
 def adopt(path: str, answers: dict[str, str], way: str, dry_run: bool, as_json: bool) -> None:
     """Add a project to the folder at path, which has files of its own."""
-    from scaffold import adoption, outcome
+    from scaffold.commands import report
+    from scaffold.ops import adopt as adoption
 
     there = adoption.listed(Path(path), answers)
     if there and not as_json:
@@ -118,7 +118,7 @@ def adopt(path: str, answers: dict[str, str], way: str, dry_run: bool, as_json: 
     steps = ["pip install -e '.[test]'", METHODS[answers["method"]].launch]
     if {"train.py", "pyproject.toml"} & set(done.skipped):
         steps = []  # what these would do is not known here
-    outcome.show(message, done, steps, dry_run, as_json)
+    report.show(message, done, steps, dry_run, as_json)
 
 
 def folder_name(path: Path) -> str:
@@ -132,7 +132,7 @@ def folder_name(path: Path) -> str:
 
 def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, str]:
     """An answer to every question: as given, asked for on a terminal, or the default."""
-    from scaffold.template import questions
+    from scaffold.template.source import questions
 
     answers = {}
     for question in questions():

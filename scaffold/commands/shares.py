@@ -2,11 +2,11 @@
 
 import click
 
+from scaffold.catalog.methods import METHODS
+from scaffold.catalog.shares import shares as compute_shares
+from scaffold.catalog.shares import table
 from scaffold.errors import USAGE, ScaffoldError
-from scaffold.methods import METHODS
 from scaffold.names import printable
-from scaffold.shares import shares as compute_shares
-from scaffold.shares import table
 from scaffold.terminal import show_json
 
 

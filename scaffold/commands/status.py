@@ -17,10 +17,10 @@ from scaffold.terminal import show_json
 def status(check: bool, as_json: bool) -> None:
     """Tell what the project in this folder was made with, and what waits: an update, conflicts."""
     # reads YAML and asks git, which the other commands start without
-    from scaffold.answers import find_project, read_answers
-    from scaffold.place import conflicts, find_place
-    from scaffold.releases import numbers
-    from scaffold.undo import under_way
+    from scaffold.git.repository import conflicts, find_place
+    from scaffold.merge.rollback import under_way
+    from scaffold.template.answers import find_project, read_answers
+    from scaffold.template.releases import numbers
 
     root = find_project(Path.cwd())
     left = conflicts(root)

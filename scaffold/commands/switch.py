@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from scaffold import signals
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 from scaffold.terminal import ask
 
 
@@ -29,9 +29,9 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
     if method is None:
         method = ask("--method", f"Method ({options})", f"add --method with one of: {options}")
     signals.hold()
-    from scaffold.move import carry_out, rehearse  # imports copier, which takes half a second
-    from scaffold.moves import switching
-    from scaffold.outcome import show
+    from scaffold.commands.report import show
+    from scaffold.ops.moves import switching
+    from scaffold.ops.update import carry_out, rehearse  # imports copier, which takes half a second
 
     move = switching(Path.cwd(), method)
     outcome = rehearse(move)[0] if dry_run else carry_out(move)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from scaffold import signals
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
 
 
 @click.command(
@@ -26,10 +26,10 @@ def update(to: str | None, dry_run: bool, as_json: bool) -> None:
     back.
     """
     signals.hold()
-    from scaffold.move import carry_out, rehearse  # imports copier, which takes half a second
-    from scaffold.moves import updating
-    from scaffold.outcome import show
-    from scaffold.releases import changes
+    from scaffold.commands.report import show
+    from scaffold.ops.moves import updating
+    from scaffold.ops.update import carry_out, rehearse  # imports copier, which takes half a second
+    from scaffold.template.releases import changes
 
     move = updating(Path.cwd(), to)
     outcome = rehearse(move)[0] if dry_run else carry_out(move)

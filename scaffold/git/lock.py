@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import AGAIN
+from scaffold.git.repository import Place
+from scaffold.git.run import AGAIN
 from scaffold.names import printable
-from scaffold.place import Place
 
 LOCK = "scaffold-move.lock"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import AGAIN, QUIET, failed, git
+from scaffold.git.run import AGAIN, QUIET, failed, git
 from scaffold.names import printable
 
 

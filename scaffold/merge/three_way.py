@@ -2,19 +2,19 @@
 
 What the template made once is the base, what it makes now is one side, and the project is the
 other. So the edits of a team stay; where both changed the same lines git leaves its usual conflict,
-for which every editor and `git mergetool` have a view. All this happens in a copy (copy.py).
+for which every editor and `git mergetool` have a view. All this happens in a copy (sandbox.py).
 """
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scaffold.answers import FILE
-from scaffold.changes import Change, changes
-from scaffold.copy import Copy
-from scaffold.git import AGAIN, NOBODY, QUIET, failed, git
-from scaffold.kinds import check_kinds
-from scaffold.project import files
+from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
+from scaffold.merge.changes import Change, changes
+from scaffold.merge.collisions import check_kinds
+from scaffold.merge.sandbox import Copy
+from scaffold.ops.create import files
+from scaffold.template.answers import FILE
 
 RENAMES = ("merge.renames=true", "merge.directoryRenames=true", "merge.renameLimit=10000")
 MARKER = re.compile(rb"^<{7,} ", re.MULTILINE)

@@ -7,7 +7,7 @@ from shutil import copyfile
 
 import yaml
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 INSTALLED = PACKAGE / "_template"  # what a wheel carries
 CHECKOUT = PACKAGE.parent  # where it lies in the repository
 

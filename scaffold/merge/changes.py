@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scaffold.copy import Copy, Entry
+from scaffold.merge.sandbox import Copy, Entry
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What git's index has of some files of a repository; nothing else in it is touched."""
 
-from scaffold.changes import staged
-from scaffold.copy import Entry
-from scaffold.git import QUIET, ask, git
-from scaffold.place import Place
+from scaffold.git.repository import Place
+from scaffold.git.run import QUIET, ask, git
+from scaffold.merge.changes import staged
+from scaffold.merge.sandbox import Entry
 
 Entries = dict[str, list[Entry]]  # of paths in the repository; none where a file is gone
 LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}  # a name is a name, whatever signs are in it

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from scaffold.copy import Copy
 from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.merge.sandbox import Copy
 from scaffold.names import some
-from scaffold.project import files
+from scaffold.ops.create import files
 
 PLAIN = "100"  # how the mode of a plain file begins
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from scaffold import __version__
-from scaffold.answers import find_project, read_answers
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import USAGE, ScaffoldError
-from scaffold.methods import METHODS
-from scaffold.move import Move
 from scaffold.names import printable
-from scaffold.releases import numbers, questions_of, unknown, versions
+from scaffold.ops.update import Move
+from scaffold.template.answers import find_project, read_answers
+from scaffold.template.releases import numbers, questions_of, unknown, versions
 
 
 def switching(folder: Path, method: str) -> Move:

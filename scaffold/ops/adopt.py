@@ -4,16 +4,16 @@ import os
 import tempfile
 from pathlib import Path
 
-from scaffold.answers import FILE
-from scaffold.apply import apply, check
-from scaffold.changes import changes
-from scaffold.copy import Copy, copy_of
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.merge import Outcome, merge
-from scaffold.project import files, render
-from scaffold.ready import ready
+from scaffold.merge.apply import apply, check
+from scaffold.merge.changes import changes
+from scaffold.merge.preflight import ready
+from scaffold.merge.sandbox import Copy, copy_of
+from scaffold.merge.three_way import Outcome, merge
+from scaffold.ops.create import files, render
 from scaffold.staging import staging
-from scaffold.template import template_folder
+from scaffold.template.answers import FILE
+from scaffold.template.source import template_folder
 
 
 def is_repository(path: Path) -> bool:

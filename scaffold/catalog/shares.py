@@ -1,7 +1,7 @@
 """Which samples each rank sees, computed: what a project's shares.py shows by running."""
 
+from scaffold.catalog.methods import METHODS
 from scaffold.errors import USAGE, ScaffoldError
-from scaffold.methods import METHODS
 
 LARGEST = 100_000  # of each number: a table that nobody can read takes long to make
 

@@ -13,8 +13,8 @@ import yaml
 from scaffold import __version__
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.names import check_name, printable
-from scaffold.releases import numbers, questions_of, unknown
-from scaffold.template import Question
+from scaffold.template.releases import numbers, questions_of, unknown
+from scaffold.template.source import Question
 
 FILE = ".copier-answers.yml"
 LARGEST = 4096  # bytes; ours has 200

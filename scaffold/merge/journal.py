@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from scaffold.changes import Change
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import barrier, holds_only, is_there, remove, replace, same
-from scaffold.git import ask
-from scaffold.index import Entries, look_again, set_index
+from scaffold.git.index import Entries, look_again, set_index
+from scaffold.git.repository import Place
+from scaffold.git.run import ask
+from scaffold.merge.changes import Change
 from scaffold.names import printable, some
-from scaffold.place import Place
 
 FOLDER, NOTE = "scaffold-move", "note.json"
 KEYS = {"head": str, "message": str, "done": bool, "before": dict, "after": dict}

@@ -1,23 +1,23 @@
 """Puts what was merged in a copy into the project itself: these files and no others.
 
 Nothing is written where somebody's work could be lost by it, and all that is written can be taken
-back (kept.py, undo.py).
+back (journal.py, rollback.py).
 """
 
 import os
 from pathlib import Path
 from typing import NoReturn
 
-from scaffold import kept
-from scaffold.changes import Change
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
 from scaffold.files import barrier, holds_only
-from scaffold.git import AGAIN, ask
-from scaffold.index import set_index, unseen
-from scaffold.lock import alone
+from scaffold.git.index import set_index, unseen
+from scaffold.git.lock import alone
+from scaffold.git.repository import Place
+from scaffold.git.run import AGAIN, ask
+from scaffold.merge import journal
+from scaffold.merge.changes import Change
+from scaffold.merge.preflight import ready
 from scaffold.names import some
-from scaffold.place import Place
-from scaffold.ready import ready
 from scaffold.signals import end_if_signalled
 
 
@@ -30,18 +30,18 @@ def apply(place: Place, found: list[Change], message: str) -> None:
         return
     with alone(place):
         check(place, found)
-        kept.begin(place, found, message)
+        journal.begin(place, found, message)
         try:
             end_if_signalled()
             set_index(place, {place.prefix + change.name: change.after for change in found})
         except BaseException:  # all or nothing
-            kept.forget(place)
+            journal.forget(place)
             raise
         try:
-            kept.write(place)
+            journal.write(place)
         except (ScaffoldError, OSError) as error:
             _put_back(place, error)
-        kept.set_done(place, True)
+        journal.set_done(place, True)
 
 
 def check(place: Place, found: list[Change]) -> None:
@@ -93,8 +93,10 @@ def _put_back(place: Place, error: Exception) -> NoReturn:
     """Undo what was done, and raise the error that has come."""
     said = error.fact if isinstance(error, ScaffoldError) else str(error)
     try:
-        paths = kept.read(place)["after"]
-        kept.restore(place, [path for path in paths if not kept.is_edited(place, path, paths)])
+        paths = journal.read(place)["after"]
+        journal.restore(
+            place, [path for path in paths if not journal.is_edited(place, path, paths)]
+        )
     except (ScaffoldError, OSError):
         remedy = "mend it, and run scaffold abort"
         raise ScaffoldError(f"{said}; half of it is done", remedy, FAILURE) from error

@@ -7,7 +7,7 @@ where nothing is installed but Python and git.
 import re
 from pathlib import Path
 
-from scaffold.git import NOBODY, ask
+from scaffold.git.run import NOBODY, ask
 
 VERSION_FILE = "scaffold/__init__.py"
 TEMPLATE = ("copier.yml", "template")

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 from scaffold import __version__
-from scaffold.bundle import TEMPLATE, release_commits
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import ask
-from scaffold.template import CHECKOUT, PACKAGE, Question, questions, template_folder
+from scaffold.git.run import ask
+from scaffold.template.bundle import TEMPLATE, release_commits
+from scaffold.template.source import CHECKOUT, PACKAGE, Question, questions, template_folder
 
 BUNDLE = PACKAGE / "_releases.bundle"  # what a wheel carries
 CHANGES = PACKAGE / "_changelog.md"

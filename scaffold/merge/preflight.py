@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import ask
-from scaffold.lock import check_git
+from scaffold.git.lock import check_git
+from scaffold.git.repository import Place, find_place
+from scaffold.git.run import ask
+from scaffold.merge.rollback import under_way
 from scaffold.names import printable, some
-from scaffold.place import Place, find_place
-from scaffold.undo import under_way
 
 # what git leaves in its folder while something is not done
 UNDERWAY = {

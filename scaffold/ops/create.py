@@ -12,12 +12,12 @@ from plumbum import local
 
 from scaffold import __version__
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.git import QUIET, failed, git
+from scaffold.git.run import QUIET, failed, git
 from scaffold.names import pasted
 from scaffold.signals import end_if_signalled
 from scaffold.staging import check_there, staging
-from scaffold.template import template_folder
-from scaffold.verify import verify
+from scaffold.template.source import template_folder
+from scaffold.template.verify import verify
 
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 NO_GIT = "nothing was changed; mend it, or add --no-git and commit yourself"

@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from scaffold.doctor.finding import Finding
+from scaffold.ops.doctor.finding import Finding
 
 FILES = 1024  # open files; workers of a loader hand tensors over in files
 SHARED = 2**30  # bytes in /dev/shm, through which workers hand them over; docker gives 64 MiB

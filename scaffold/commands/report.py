@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from scaffold.errors import CONFLICTS, ScaffoldError
-from scaffold.merge import Outcome
+from scaffold.merge.three_way import Outcome
 from scaffold.names import printable
 from scaffold.terminal import show_json
 

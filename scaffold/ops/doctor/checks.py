@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from scaffold.doctor import machine
-from scaffold.doctor.finding import Finding
-from scaffold.methods import METHODS
+from scaffold.catalog.methods import METHODS
+from scaffold.ops.doctor import machine
+from scaffold.ops.doctor.finding import Finding
 
 HERE = Path(__file__).parent
 OLDEST_PYTHON, OLDEST_TORCH = (3, 11), (2, 6)

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from scaffold import kept
-from scaffold.answers import FILE
-from scaffold.changes import is_whole
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import same
-from scaffold.git import ask
-from scaffold.index import LITERAL, index_entries, unseen
-from scaffold.lock import check_git
+from scaffold.git.index import LITERAL, index_entries, unseen
+from scaffold.git.lock import check_git
+from scaffold.git.repository import Place
+from scaffold.git.run import ask
+from scaffold.merge import journal
+from scaffold.merge.changes import is_whole
 from scaffold.names import some
-from scaffold.place import Place
+from scaffold.template.answers import FILE
 
 
 def under_way(place: Place) -> dict[str, Any]:
@@ -20,16 +20,16 @@ def under_way(place: Place) -> dict[str, Any]:
 
     A move that was killed before it changed anything is none, nor one that git has taken back.
     """
-    note = kept.read(place)
+    note = journal.read(place)
     if note.get("head") != place.head:
         return {}
     if note["done"]:  # each move writes answers, and the other files may be anybody's by now
         paths = [path for path in note["after"] if Path(path).name == FILE]
-        is_there = any(not same(place.top / path, kept.before(place, path)) for path in paths)
+        is_there = any(not same(place.top / path, journal.before(place, path)) for path in paths)
     else:
         is_there = _is_in_index(place, note) or any(
-            same(place.top / path, kept.after(place, path))
-            and not same(place.top / path, kept.before(place, path))
+            same(place.top / path, journal.after(place, path))
+            and not same(place.top / path, journal.before(place, path))
             for path in note["after"]
         )
     return note if is_there else {}
@@ -44,19 +44,19 @@ def take_back(place: Place) -> str:
     note = under_way(place)
     if not note:
         fact, remedy = "nothing is under way here", "git log shows what was done"
-        last = kept.read(place)
+        last = journal.read(place)
         if last.get("head", place.head) != place.head:
             fact = f"there is another commit than when it began: {last['message']}"
             remedy = "if it was committed, git revert; if not, git reset --merge"
         raise ScaffoldError(fact, remedy, PRECONDITION)
     settled = _settled(place, note)
     paths = note["after"]
-    edited = [p for p in paths if p not in settled and kept.is_edited(place, p, paths)]
+    edited = [p for p in paths if p not in settled and journal.is_edited(place, p, paths)]
     if edited:
         fact = f"edited since: {some([place.name(path) for path in edited])}"
         raise ScaffoldError(fact, "move it elsewhere; then scaffold abort", PRECONDITION)
-    kept.set_done(place, False)
-    kept.restore(place, paths, settled)
+    journal.set_done(place, False)
+    journal.restore(place, paths, settled)
     return str(note["message"])
 
 

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaffold.answers import FILE
-from scaffold.apply import apply, check
-from scaffold.changes import Change
-from scaffold.copy import Copy, copy_of
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.merge import Outcome, merge
-from scaffold.place import Place
-from scaffold.project import render
-from scaffold.ready import ready
-from scaffold.releases import template_of
+from scaffold.git.repository import Place
+from scaffold.merge.apply import apply, check
+from scaffold.merge.changes import Change
+from scaffold.merge.preflight import ready
+from scaffold.merge.sandbox import Copy, copy_of
+from scaffold.merge.three_way import Outcome, merge
+from scaffold.ops.create import render
 from scaffold.staging import staging
+from scaffold.template.answers import FILE
+from scaffold.template.releases import template_of
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,11 @@
+"""Brings the difference of two renders into a project, and takes it back.
+
+preflight    whether a repository is ready for it
+sandbox      a copy of the project in which all is merged first
+collisions   refuses what git would merge under a name that it makes up
+three_way    the merge: old render, new render, project
+changes      the files that it has changed
+apply        puts them into the project itself
+journal      what is kept meanwhile, so that all can be taken back
+rollback     takes it back
+"""
