@@ -12,6 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def files_in(folder: Path) -> list[str]:
+    """The files of a project, as sorted relative names."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
 def is_there(path: Path) -> bool:
     """Whether there is a plain file or a link."""
     return path.is_symlink() or path.is_file()

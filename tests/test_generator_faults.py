@@ -21,8 +21,7 @@ import pytest
 from conftest import BIN, ROOT, Result, environment, make, run, scaffold
 from scaffold import staging
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
-from scaffold.ops import create
-from scaffold.template import source
+from scaffold.template import render, source
 from scaffold.template.source import template_folder
 from scaffold.template.verify import verify
 
@@ -508,10 +507,10 @@ def test_a_damaged_template_makes_no_project(
     damaged.unlink()
     damaged.symlink_to("/etc/passwd")
     verified: list[Path] = []
-    monkeypatch.setattr(create, "verify", verified.append)
+    monkeypatch.setattr(render, "verify", verified.append)
     with staging.staging(tmp_path / "work") as room:
         answers = {"project_name": "digits", "method": "fabric"}
-        folder = create.render(template_folder(room), answers, room / "project")
+        folder = render.render(template_folder(room), answers, room / "project")
         (folder / "link.py").symlink_to("/etc/passwd")
         with pytest.raises(ScaffoldError, match=r"`link\.py`: no plain file"):
             verify(folder)

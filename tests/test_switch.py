@@ -21,8 +21,7 @@ from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
 from scaffold.git.repository import find_place
 from scaffold.merge.rollback import take_back
 from scaffold.ops import update
-from scaffold.ops.moves import switching
-from scaffold.ops.update import carry_out
+from scaffold.ops.update import carry_out, switching
 
 PAIRS = list(itertools.combinations(METHODS, 2))
 # ratchets: what was reached, of all edits; README.md and pyproject.toml are lists of one line each

@@ -18,13 +18,12 @@ from conftest import ROOT, Result, environment, make, run
 from scaffold import __version__
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, UPDATE_WAITS, USAGE
-from scaffold.ops.create import render
-from scaffold.ops.moves import updating
-from scaffold.ops.update import carry_out
+from scaffold.ops.update import carry_out, updating
 from scaffold.staging import staging
 from scaffold.template.answers import FILE
 from scaffold.template.bundle import release_commits, write_bundle
 from scaffold.template.releases import questions_of, template_of, versions
+from scaffold.template.render import render
 
 # what the template was like before: (file, what stands there today, what stood there)
 BEFORE = {

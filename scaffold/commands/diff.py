@@ -30,8 +30,8 @@ def diff(method: str | None, to: str | None, as_json: bool) -> None:
     signals.hold()
     from dataclasses import asdict
 
-    from scaffold.ops.moves import switching, updating
-    from scaffold.ops.update import rehearse  # imports copier, which takes half a second
+    # imports copier, which takes half a second
+    from scaffold.ops.update import rehearse, switching, updating
 
     if method and to:
         raise ScaffoldError("--method and --to are two moves", "show one after the other", USAGE)

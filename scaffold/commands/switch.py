@@ -30,8 +30,9 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
         method = ask("--method", f"Method ({options})", f"add --method with one of: {options}")
     signals.hold()
     from scaffold.commands.report import show
-    from scaffold.ops.moves import switching
-    from scaffold.ops.update import carry_out, rehearse  # imports copier, which takes half a second
+
+    # imports copier, which takes half a second
+    from scaffold.ops.update import carry_out, rehearse, switching
 
     move = switching(Path.cwd(), method)
     outcome = rehearse(move)[0] if dry_run else carry_out(move)

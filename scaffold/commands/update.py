@@ -27,8 +27,9 @@ def update(to: str | None, dry_run: bool, as_json: bool) -> None:
     """
     signals.hold()
     from scaffold.commands.report import show
-    from scaffold.ops.moves import updating
-    from scaffold.ops.update import carry_out, rehearse  # imports copier, which takes half a second
+
+    # imports copier, which takes half a second
+    from scaffold.ops.update import carry_out, rehearse, updating
     from scaffold.template.releases import changes
 
     move = updating(Path.cwd(), to)

@@ -2,9 +2,8 @@
 
 from scaffold.git.repository import Place
 from scaffold.git.run import QUIET, ask, git
-from scaffold.merge.changes import staged
-from scaffold.merge.sandbox import Entry
 
+Entry = tuple[str, str, str]  # mode, blob and stage, which is 0 unless there is a conflict
 Entries = dict[str, list[Entry]]  # of paths in the repository; none where a file is gone
 LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}  # a name is a name, whatever signs are in it
 
@@ -32,3 +31,18 @@ def set_index(place: Place, entries: Entries, **variables: str) -> None:
 def look_again(place: Place) -> None:
     """Let the index know the files that were written beside it; a conflict is no failure here."""
     git(place.top, *QUIET, "update-index", "-q", "--refresh")
+
+
+def is_whole(entries: list[Entry]) -> bool:
+    """Whether these are the entries of a file that is there, and without a conflict."""
+    return [stage for _, _, stage in entries] == ["0"]
+
+
+def staged(told: str) -> dict[str, list[Entry]]:
+    """The entries of each path that `ls-files --stage -z` has told."""
+    found: dict[str, list[Entry]] = {}
+    for entry in filter(None, told.split("\0")):
+        facts, _, path = entry.partition("\t")
+        mode, blob, stage = facts.split()
+        found.setdefault(path, []).append((mode, blob, stage))
+    return found

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from scaffold.merge.sandbox import Copy, Entry
+from scaffold.git.index import Entry, is_whole, staged
+from scaffold.merge.sandbox import Copy
 
 
 @dataclass(frozen=True)
@@ -18,21 +19,6 @@ class Change:
     def is_whole(self) -> bool:
         """Whether the file is there, and without a conflict."""
         return is_whole(self.after)
-
-
-def is_whole(entries: list[Entry]) -> bool:
-    """Whether these are the entries of a file that is there, and without a conflict."""
-    return [stage for _, _, stage in entries] == ["0"]
-
-
-def staged(told: str) -> dict[str, list[Entry]]:
-    """The entries of each path that `ls-files --stage -z` has told."""
-    found: dict[str, list[Entry]] = {}
-    for entry in filter(None, told.split("\0")):
-        facts, _, path = entry.partition("\t")
-        mode, blob, stage = facts.split()
-        found.setdefault(path, []).append((mode, blob, stage))
-    return found
 
 
 def changes(copy: Copy) -> list[Change]:

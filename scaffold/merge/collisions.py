@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.files import files_in
 from scaffold.merge.sandbox import Copy
 from scaffold.names import some
-from scaffold.ops.create import files
 
 PLAIN = "100"  # how the mode of a plain file begins
 
@@ -17,7 +17,7 @@ def check_kinds(copy: Copy, old: Path, new: Path) -> None:
     anything, and what the old one has as a file may be a folder in the new one.
     """
     here = {name: mode[:3] for name, (mode, *_) in copy.entries.items()}
-    before, after = set(files(old)), set(files(new))
+    before, after = set(files_in(old)), set(files_in(new))
     removed = {name for name in before - after if here.get(name) == PLAIN}
     stay = here.keys() - removed
     folders = {str(parent) for name in stay for parent in Path(name).parents}

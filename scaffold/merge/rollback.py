@@ -5,12 +5,11 @@ from typing import Any
 
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import same
-from scaffold.git.index import LITERAL, index_entries, unseen
+from scaffold.git.index import LITERAL, index_entries, is_whole, unseen
 from scaffold.git.lock import check_git
 from scaffold.git.repository import Place
 from scaffold.git.run import ask
 from scaffold.merge import journal
-from scaffold.merge.changes import is_whole
 from scaffold.names import some
 from scaffold.template.answers import FILE
 

@@ -8,10 +8,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaffold.git.index import Entry
 from scaffold.git.repository import Place
 from scaffold.git.run import NOBODY, ask
-
-Entry = tuple[str, str, str]  # mode, blob and stage, which is 0 unless there is a conflict
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scaffold.files import files_in
 from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
 from scaffold.merge.changes import Change, changes
 from scaffold.merge.collisions import check_kinds
 from scaffold.merge.sandbox import Copy
-from scaffold.ops.create import files
 from scaffold.template.answers import FILE
 
 RENAMES = ("merge.renames=true", "merge.directoryRenames=true", "merge.renameLimit=10000")
@@ -85,7 +85,7 @@ def write_trees(copy: Copy, old: Path, new: Path) -> list[str]:
 
     A file whose lines end with CRLF in the project gets them here, too.
     """
-    paths = [(folder / name, name) for folder in (old, new) for name in files(folder)]
+    paths = [(folder / name, name) for folder in (old, new) for name in files_in(folder)]
     for path, name in paths:
         if copy.line_ends.get(name) == "crlf":
             path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))

@@ -5,14 +5,15 @@ import tempfile
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.files import files_in
 from scaffold.merge.apply import apply, check
 from scaffold.merge.changes import changes
 from scaffold.merge.preflight import ready
 from scaffold.merge.sandbox import Copy, copy_of
 from scaffold.merge.three_way import Outcome, merge
-from scaffold.ops.create import files, render
 from scaffold.staging import staging
 from scaffold.template.answers import FILE
+from scaffold.template.render import render
 from scaffold.template.source import template_folder
 
 
@@ -41,7 +42,7 @@ def collisions(folder: Path, render: Path) -> list[str]:
     """The files of a rendered project that are otherwise in a folder."""
     return [
         name
-        for name in files(render)
+        for name in files_in(render)
         if os.path.lexists(folder / name)
         and not (
             (folder / name).is_file()

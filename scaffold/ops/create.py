@@ -3,21 +3,17 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from copier import Settings, run_copy
-from plumbum import local
 
 from scaffold import __version__
 from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.files import files_in
 from scaffold.git.run import QUIET, failed, git
 from scaffold.names import pasted
 from scaffold.signals import end_if_signalled
 from scaffold.staging import check_there, staging
+from scaffold.template.render import render
 from scaffold.template.source import template_folder
-from scaffold.template.verify import verify
 
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 NO_GIT = "nothing was changed; mend it, or add --no-git and commit yourself"
@@ -32,7 +28,7 @@ def new(path: Path, answers: dict[str, str], git: bool) -> list[str]:
     check_place(path)
     with staging(path.parent) as room:
         folder = render(template_folder(room), answers, room / "project")
-        names = files(folder)
+        names = files_in(folder)
         if git and not inside_repository(path.parent):
             first_commit(folder, f"Start from scaffold {__version__} ({answers['method']})")
         check_there(room)
@@ -51,7 +47,7 @@ def preview(path: Path, answers: dict[str, str]) -> list[str]:
     """The names of the files that `new` would make; nothing is left behind."""
     check_place(path)
     with staging(Path(tempfile.gettempdir())) as room:
-        return files(render(template_folder(room), answers, room / "project"))
+        return files_in(render(template_folder(room), answers, room / "project"))
 
 
 def check_place(path: Path) -> None:
@@ -79,46 +75,6 @@ def _check_place(path: Path, other: str) -> None:
         raise ScaffoldError(f"`{path.parent}` is not a folder", remedy, PRECONDITION)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ScaffoldError(f"`{path.parent}` is not writable", other, PRECONDITION)
-
-
-def render(template: Path, answers: dict[str, str], folder: Path) -> Path:
-    """The template rendered in a new folder of a room, and verified.
-
-    The user's own copier settings have no say, and nothing is run.
-    """
-    end_if_signalled()
-    with copier_alone(folder.parent):
-        run_copy(
-            str(template),
-            folder,
-            answers,
-            defaults=True,
-            quiet=True,
-            settings=Settings(),
-            unsafe=False,
-        )
-    end_if_signalled()
-    verify(folder)
-    return folder
-
-
-@contextmanager
-def copier_alone(room: Path) -> Iterator[None]:
-    """Keep what copier has for a moment in the room, and git from it.
-
-    It would ask git whether the template is a repository, and then something about each file.
-    """
-    before, tempfile.tempdir = tempfile.tempdir, str(room)
-    try:
-        with local.env(PATH=str(room)):
-            yield
-    finally:
-        tempfile.tempdir = before
-
-
-def files(folder: Path) -> list[str]:
-    """The files of a project, as sorted relative names."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def inside_repository(folder: Path) -> bool:
