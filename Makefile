@@ -20,7 +20,7 @@ lint: .venv/ready
 	$(BIN)/mypy scaffold tests tools benchmarks
 	for example in digits text; do \
 	  MYPYPATH=template/examples/$$example:template/tests \
-	  $(BIN)/mypy template/*.py template/tests template/examples/$$example || exit; done
+	  $(BIN)/mypy template/*.py template/engine template/tests template/examples/$$example || exit; done
 	for tracker in none tensorboard wandb mlflow; do \
 	  $(BIN)/mypy template/trackers/$$tracker || exit; done
 

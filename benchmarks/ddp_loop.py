@@ -19,10 +19,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 
-import runtime
 from data import Batch, build_datasets
+from engine import distributed
+from engine.settings import parse
 from model import build_model
-from settings import parse
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def endless(loader: DataLoader[Any], sampler: DistributedSampler[Any]) -> Iterat
 
 def start(local_rank: int, port: int) -> None:
     """Be one of the two processes that no launcher started."""
-    runtime.join_launcher(local_rank, 2, port)
+    distributed.join_launcher(local_rank, 2, port)
     main()
 
 
@@ -86,5 +86,5 @@ if __name__ == "__main__":
     if "RANK" in os.environ:
         main()
     else:
-        store = runtime.open_store()
+        store = distributed.open_store()
         mp.spawn(start, (store.port,), nprocs=2)

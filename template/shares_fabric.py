@@ -10,11 +10,11 @@ import torch.distributed as dist
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 
-import runtime
 from config import Config
-from loading import Numbers, build_loader
-from settings import parse
-from sharding import ShardedBatches
+from engine import distributed
+from engine.dataloader import Numbers, build_loader
+from engine.sampler import ShardedBatches
+from engine.settings import parse
 
 SAMPLES = 20  # in the data, numbered from 0
 BATCH_SIZE = 10  # samples per rank and step
@@ -22,7 +22,7 @@ BATCH_SIZE = 10  # samples per rank and step
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    runtime.prepare(config.processes)
+    distributed.prepare(config.processes)
 
     # NCCL between GPUs, gloo between CPUs
     fabric = Fabric(

@@ -10,26 +10,22 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-import checkpoint
-import diagnose
-import faults
-import runtime
-import signals
 from config import Config
 from data import build_datasets
-from evaluation import evaluate
-from loading import Reader, build_loader, build_val_loader, to_device
-from log import Log
+from engine import checkpoint, distributed, failures, profiling, signals
+from engine.dataloader import Reader, build_loader, build_val_loader, to_device
+from engine.evaluation import evaluate
+from engine.metrics import Log
+from engine.sampler import ShardedBatches
+from engine.settings import parse
 from model import build_model, loss_sums
 from optimizer import build_optimizer, scale_gradients, set_learning_rate
-from settings import parse
-from sharding import ShardedBatches
 
 
-@faults.guarded
+@failures.guarded
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    runtime.prepare(config.processes)
+    distributed.prepare(config.processes)
     # what takes long to load or to prepare keeps nobody waiting here
     train_set, val_set = build_datasets(config)
     # from here on nobody waits forever
@@ -65,19 +61,19 @@ def main(config: Config) -> None:
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
     net = build_model(config).to(device)
-    runtime.seed_everything(config.seed, rank)
+    distributed.seed_everything(config.seed, rank)
 
     optimizer = build_optimizer(net, config)
 
     # `net` is the bare network; calling `model` also averages its gradients over the ranks
-    model = DistributedDataParallel(runtime.compiled(net, config), gradient_as_bucket_view=True)
+    model = DistributedDataParallel(distributed.compiled(net, config), gradient_as_bucket_view=True)
 
     # ---- 4. resume: weights, optimizer and random states
     if resumed is not None:
         checkpoint.load(resumed, net, optimizer)
     log = Log(config, rank, first_step, best_loss)
 
-    for step in diagnose.profiled(range(first_step + 1, config.steps + 1), config, rank):
+    for step in profiling.profiled(range(first_step + 1, config.steps + 1), config, rank):
         # ---- 5. train: one optimizer step
         lr = set_learning_rate(optimizer, step, config)
         # a row of each rank: sums of (loss, correct, targets), and whether it was asked to stop
@@ -108,10 +104,10 @@ def main(config: Config) -> None:
 
         optimizer.step()
         if config.check:
-            diagnose.report(config, net, loader, device)
+            profiling.report(config, net, loader, device)
         optimizer.zero_grad()
         log.train(step, totals, lr, grad_norm)
-        last = runtime.is_last(step, totals, grad_norm, config)
+        last = distributed.is_last(step, totals, grad_norm, config)
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:
@@ -130,18 +126,18 @@ def main(config: Config) -> None:
 
     # ---- 8. end: all together, or a rank still at work would find the others gone
     log.close()
-    runtime.end(model)
+    distributed.end(model)
 
 
-def start(local_rank: int, main: faults.Main, config: Config, port: int) -> None:
+def start(local_rank: int, main: failures.Main, config: Config, port: int) -> None:
     """Give this process the variables that torchrun would have set, then train."""
-    runtime.join_launcher(local_rank, config.processes, port)
+    distributed.join_launcher(local_rank, config.processes, port)
     main(config)
 
 
-def launch(main: faults.Main, config: Config) -> None:
+def launch(main: failures.Main, config: Config) -> None:
     """Start the processes of this machine. They meet in a store that this one holds open."""
-    store = runtime.open_store()
+    store = distributed.open_store()
     signals.wait_for(mp.spawn(start, (main, config, store.port), config.processes, join=False))
 
 

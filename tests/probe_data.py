@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from config import Config
-from errors import leave_if
+from engine.errors import leave_if
 
 Batch = list[Tensor]
 SAMPLES, VAL_SAMPLES, LONGEST, BAD = 43, 17, 12, 7  # numbers that no number of ranks divides
@@ -52,10 +52,10 @@ def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
         time.sleep(60)  # as a tool that prepares data in the background
         os._exit(0)
     if os.environ.get("PROBE_BLIND") == this_rank():
-        import history
+        from engine import retention
 
         # a file system that shows this rank no checkpoints, or old ones
-        history.steps = lambda _: []  # type: ignore[assignment]
+        retention.steps = lambda _: []  # type: ignore[assignment]
     return Faulty(texts(SAMPLES, 1)), texts(VAL_SAMPLES, 2)
 
 

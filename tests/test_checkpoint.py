@@ -12,10 +12,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-import checkpoint
-import history
-import storage
 from config import Config
+from engine import checkpoint, retention, storage
 from model import build_model
 from optimizer import build_optimizer
 
@@ -111,7 +109,7 @@ def test_one_of_a_newer_format_is_refused(
     with pytest.raises(SystemExit):
         newest(config)
     assert f"error: {folder(config, 3)} is of a newer format" in capsys.readouterr().err
-    assert history.best(config.run_dir) == folder(config, 2)
+    assert retention.best(config.run_dir) == folder(config, 2)
 
 
 def test_what_a_killed_writer_left_is_not_read_and_goes(config: Config) -> None:
@@ -154,7 +152,7 @@ def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
     names = [path.name for path in sorted((config.run_dir / "checkpoints").iterdir())]
     assert names == [f"step-{step:09d}" for step in (5, 7, 8)]
     assert checkpoint.newest(config) == (8, folder(config, 8), 0.25)
-    assert history.best(config.run_dir) == folder(config, 5)
+    assert retention.best(config.run_dir) == folder(config, 5)
     # what was best later than the checkpoint that a run goes on from will be found again
     (folder(config, 8) / "state.pt").unlink()
     (folder(config, 7) / "state.pt").unlink()
@@ -162,15 +160,15 @@ def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
     # and where the best is damaged, the newest without a loss is what is left
     (folder(config, 5) / "state.pt").unlink()
     with pytest.raises(SystemExit):
-        history.best(config.run_dir)
+        retention.best(config.run_dir)
     save(config, 9)
-    assert history.best(config.run_dir) == folder(config, 9)
+    assert retention.best(config.run_dir) == folder(config, 9)
 
 
 def test_as_many_are_kept_as_the_settings_say(config: Config) -> None:
     for step in range(4, 9):
         save(replace(config, keep=4), step)
-    assert [step for step, _ in history.steps(config.run_dir / "checkpoints")] == [5, 6, 7, 8]
+    assert [step for step, _ in retention.steps(config.run_dir / "checkpoints")] == [5, 6, 7, 8]
 
 
 def test_what_the_disk_refuses_ends_the_run_in_two_lines_and_loses_nothing(

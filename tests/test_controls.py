@@ -77,7 +77,7 @@ def test_validation_that_draws_random_numbers_of_training_would_be_seen(tmp_path
     for name in ("right", "wrong"):
         project = make(tmp_path / name, "torchrun", tracker="none")
         if name == "wrong":
-            breaking(project / "loading.py", ", generator=torch.Generator())", ")")
+            breaking(project / "engine/dataloader.py", ", generator=torch.Generator())", ")")
         ends = [
             train(
                 project,
@@ -136,7 +136,7 @@ def test_one_rank_of_two_machines_writes(method: str, tmp_path: Path) -> None:
 
 def test_saving_on_each_local_rank_0_would_be_seen(tmp_path: Path) -> None:
     project = make_probe(tmp_path / "probe", "torchrun")
-    path = project / "checkpoint.py"
+    path = project / "engine/checkpoint.py"
     text = path.read_text()
     before, after = text.split("    problem: list[str | None] = [None]\n")
     after = after.replace("dist.get_rank() == 0", "dist.get_node_local_rank() == 0", 1)

@@ -16,11 +16,9 @@ import torch
 import torch.distributed as dist
 from probe import disk_at
 
-import checkpoint
-import history
-import storage
 from config import Config
 from conftest import environment, launch, make, metrics, run, train
+from engine import checkpoint, retention, storage
 from model import build_model
 from optimizer import build_optimizer
 
@@ -113,7 +111,7 @@ def test_no_damage_is_loaded_and_the_one_before_is_used(
             TO_TWO[kind - len(TO_ONE)](new, old)
             two = TO_TWO[kind - len(TO_ONE)] is swap
         expected = 2 if two else 4
-        found = history.newest(Config(run_dir=run_dir))
+        found = retention.newest(Config(run_dir=run_dir))
         assert found == (expected, folder(run_dir, expected), 1 / expected), case
         told = [line.split(": ", 1) for line in capsys.readouterr().err.splitlines()]
         assert [where for where, _ in told] == [
@@ -139,7 +137,7 @@ def test_where_all_are_damaged_nothing_is_loaded_and_each_is_told(
         assert all(f"skipped checkpoint {folder(run_dir, step)}: " in err for step in STEPS)
         assert f"error: all checkpoints in {run_dir} are damaged\nhint: put a whole" in err
         with pytest.raises(SystemExit):
-            history.best(run_dir)
+            retention.best(run_dir)
         assert f"error: {run_dir} has no checkpoint\n" in capsys.readouterr().err
 
 
@@ -148,7 +146,7 @@ def test_a_checkpoint_under_the_name_of_another_step_is_not_loaded(
 ) -> None:
     shutil.copytree(whole, tmp_path / "run")
     swap(folder(tmp_path / "run", 6), folder(tmp_path / "run", 4))
-    assert history.newest(Config(run_dir=tmp_path / "run"))[0] == 2
+    assert retention.newest(Config(run_dir=tmp_path / "run"))[0] == 2
     assert "step-000000006: it is that of step 4\n" in capsys.readouterr().err
 
 
@@ -157,7 +155,7 @@ def test_the_loss_in_a_damaged_manifest_is_not_the_lowest(whole: Path, tmp_path:
     shutil.copytree(whole, tmp_path / "run")
     path = folder(tmp_path / "run", 4) / "manifest.json"
     path.write_text(path.read_text().replace("0.25", "0.05"))
-    found = history.newest(Config(run_dir=tmp_path / "run"))
+    found = retention.newest(Config(run_dir=tmp_path / "run"))
     assert found == (6, folder(tmp_path / "run", 6), 1 / 6)
 
 

@@ -11,8 +11,8 @@ from torch.utils.data import Sampler
 
 from config import Config
 from data import build_datasets
-from loading import Reader, build_loader, build_val_loader, to_device
-from sharding import ShardedBatches
+from engine.dataloader import Reader, build_loader, build_val_loader, to_device
+from engine.sampler import ShardedBatches
 
 
 def global_batches(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from config import Config
-from diagnose import profiled
+from engine.profiling import profiled
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -181,7 +181,8 @@ def test_the_stacks_of_a_run_that_hung_do_not_end_the_next(tmp_path: Path) -> No
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks/rank-0.txt").write_text("rank 0 was stuck\n")
     code = (
-        "import sys, time, watchdog, config; from pathlib import Path; folder = Path(sys.argv[1])\n"
+        "import sys, time, config; from engine import watchdog; from pathlib import Path\n"
+        "folder = Path(sys.argv[1])\n"
         "watchdog.start(config.Config(run_dir=folder)); time.sleep(4.5); print('goes on')\n"
         "(folder / 'stacks/rank-0.txt').write_text('rank 0 is stuck\\n'); time.sleep(9)"
     )

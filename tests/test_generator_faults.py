@@ -498,10 +498,10 @@ def test_a_damaged_template_makes_no_project(
     monkeypatch.setattr(source, "CHECKOUT", tmp_path / "checkout")
     (tmp_path / "work").mkdir()
     make(tmp_path / "work/whole", "fabric")
-    damaged = tmp_path / "checkout/template/runtime.py"
+    damaged = tmp_path / "checkout/template/engine/distributed.py"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2] + b"(")
-    with pytest.raises(ScaffoldError, match=r"`runtime\.py`") as caught:
+    with pytest.raises(ScaffoldError, match=r"`engine/distributed\.py`") as caught:
         make(tmp_path / "work/digits", "fabric")
     assert caught.value.status == FAILURE
     damaged.unlink()

@@ -376,7 +376,7 @@ def half_written(run_dir: Path) -> bool:
 def test_a_checkpoint_that_is_written_in_place_would_be_seen_as_lost(tmp_path: Path) -> None:
     """Killed while its file is shorter than the one before, which takes two starts as a rule."""
     project, run_dir = make(tmp_path / "digits", "torchrun", tracker="none"), tmp_path / "run"
-    with (project / "storage.py").open("a") as file:
+    with (project / "engine/storage.py").open("a") as file:
         file.write(IN_PLACE)
     figures, before = Figures(), 0
     while not figures.lost:

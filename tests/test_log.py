@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from config import Config
-from log import Log, kept_lines
+from engine.metrics import Log, kept_lines
 
 INFINITY = float("inf")
 TOTALS = torch.tensor([32.0, 48.0, 64.0, 64.0], dtype=torch.float64)  # as `evaluate` gives

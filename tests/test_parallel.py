@@ -21,14 +21,14 @@ HEADERS = [
 
 # ratchets: what was reached; lower them when a change allows, raise them only with a reason
 MOST = {  # hunks, and lines on the longer side
-    ("spawn", "torchrun"): (6, 19),
-    ("spawn", "fabric"): (13, 32),
-    ("spawn", "accelerate"): (15, 34),
+    ("spawn", "torchrun"): (5, 16),
+    ("spawn", "fabric"): (12, 30),
+    ("spawn", "accelerate"): (14, 32),
     ("torchrun", "fabric"): (12, 22),
     ("torchrun", "accelerate"): (12, 22),
     ("fabric", "accelerate"): (14, 23),
 }
-MOST_CONFLICTS = {"replaced": 0.048, "inserted": 0.0202}  # of shared lines, over all 12 directions
+MOST_CONFLICTS = {"replaced": 38, "inserted": 16}  # edits, over all 12 directions
 
 
 def train_file(method: str) -> Path:
@@ -115,7 +115,7 @@ def test_a_switch_seldom_conflicts_with_an_edit(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """In all 12 directions a user replaces each shared line, or inserts one after it."""
-    count, found = 0, {"replaced": 0, "inserted": 0}
+    found = {"replaced": 0, "inserted": 0}
     for a, b in itertools.permutations(METHODS, 2):
         base, theirs = lines(a), lines(b)
         matcher = difflib.SequenceMatcher(None, base, theirs, autojunk=False)
@@ -127,11 +127,9 @@ def test_a_switch_seldom_conflicts_with_an_edit(
             inserted = [*base[: i + 1], "user_line()\n", *base[i + 1 :]]
             found["replaced"] += conflicts(replaced, base, theirs, tmp_path)
             found["inserted"] += conflicts(inserted, base, theirs, tmp_path)
-        count += len(code)
-    shares = {kind: number / count for kind, number in found.items()}
-    record_property("conflicts of a switch with an edit at a shared line", shares)
-    assert shares["replaced"] <= MOST_CONFLICTS["replaced"]
-    assert shares["inserted"] <= MOST_CONFLICTS["inserted"]
+    record_property("conflicts of a switch with an edit at a shared line of train.py", found)
+    assert found["replaced"] <= MOST_CONFLICTS["replaced"]
+    assert found["inserted"] <= MOST_CONFLICTS["inserted"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -148,7 +146,7 @@ def test_shares_uses_the_lines_that_training_uses(method: str) -> None:
         "data, size, start = ",
         "shares = ShardedBatches(len(data), size",
         "for step",
-        "dist.barrier()",  # runtime.end, without a network
+        "dist.barrier()",  # distributed.end, without a network
         "dist.destroy_process_group()",
     )
     assert all(line.startswith(allowed) for line in seen), seen

@@ -15,7 +15,7 @@ TITLES = [title for title, _ in plot.PANELS.values()]
 
 
 def write(run_dir: Path, rate: float, steps: int = 100) -> Path:
-    """A run as log.py writes it: a line each 10 steps, one more at a validation."""
+    """A run as metrics.py writes it: a line each 10 steps, one more at a validation."""
     run_dir.mkdir(parents=True)
     with (run_dir / "metrics.jsonl").open("w") as file:
         for step in range(10, steps + 1, 10):

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, load_model
 from torch import nn
 
 from conftest import Result, environment, make, metrics, run, train, weights
-from trained import export
+from engine.inference import export
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from config import Config
 from data import build_datasets
-from loading import Reader, build_loader
-from mapped import ArrayFiles, TokenFile
-from sharding import ShardedBatches, scramble, shuffled
+from engine.dataloader import Reader, build_loader
+from engine.memmap import ArrayFiles, TokenFile
+from engine.sampler import ShardedBatches, scramble, shuffled
 
 SEEDS = 4000
 

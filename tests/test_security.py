@@ -30,18 +30,16 @@ import yaml
 from probe import Run, descendants, left_after, make_probe, wait_until
 from torch import nn
 
-import checkpoint
-import storage
-import trained
 from config import Config
 from conftest import TEMPLATE, environment, launch, launch_line, make, run, start
+from engine import checkpoint, inference, storage
+from engine.settings import to_toml
 from model import build_model
 from optimizer import build_optimizer
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import ScaffoldError
 from scaffold.names import check_name
 from scaffold.ops.create import new
-from settings import to_toml
 
 # what torch says about old formats, which are attacks here
 pytestmark = pytest.mark.filterwarnings("ignore:.*(torch.jit|pickle protocol|TorchScript)")
@@ -178,7 +176,7 @@ def load_to_train(folder: Path) -> None:
 
 
 def load_to_predict(folder: Path) -> None:
-    trained.load(folder.parents[1], torch.device("cpu"))
+    inference.load(folder.parents[1], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("use", [load_to_train, load_to_predict])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from config import Config
 from conftest import launch, metrics, run, train
+from engine.settings import problems
 from scaffold.catalog.methods import METHODS
-from settings import problems
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import launch, scaffold
+from engine.sampler import ShardedBatches
 from scaffold.catalog.methods import METHODS
 from scaffold.catalog.shares import shares
-from sharding import ShardedBatches
 
 SOAK = "SOAK" in os.environ
 SMALL = st.integers(1, 40)

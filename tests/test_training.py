@@ -12,10 +12,10 @@ import torch
 from config import Config
 from conftest import BIN, environment, largest_difference, launch, metrics, run, train, weights
 from data import build_datasets
+from engine.sampler import ShardedBatches
 from model import build_model, loss_sums
 from optimizer import build_optimizer, learning_rate
 from scaffold.catalog.methods import METHODS
-from sharding import ShardedBatches
 
 # 64 samples per step, 16 per rank and pass: two passes make a step on two ranks
 STEPS, HALF = 60, 30

@@ -150,7 +150,7 @@ def test_a_rank_has_its_part_of_the_cores(runs: tuple[Run, Run, Run]) -> None:
     assert {call["threads"] for call in runs[0].calls(True)[0]} == {os.cpu_count()}
     assert {call["threads"] for call in runs[1].calls(True)[0]} == {1}
     # what this process has set itself is no user's wish under torchrun, for its parent has not
-    code = "import runtime; print(runtime.threads_are_set())"
+    code = "from engine import distributed; print(distributed.threads_are_set())"
     for launched in ("", "1"):
         env = environment(OMP_NUM_THREADS="1", TORCHELASTIC_RUN_ID=launched)
         result = run([sys.executable, "-c", code], MODULES / "digits", env=env)

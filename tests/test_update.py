@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_merge import call, commit, content, repository, state, write
+from test_merge import call, commit, content, repository, state
 
 from conftest import ROOT, Result, environment, make, run
 from scaffold import __version__
@@ -28,11 +28,11 @@ from scaffold.template.render import render
 # what the template was like before: (file, what stands there today, what stood there)
 BEFORE = {
     "0.7.0": [
-        ("template/errors.py", '"""', '"""Older. '),
+        ("template/engine/errors.py", '"""', '"""Older. '),
         ("copier.yml", "default: tensorboard", "default: tensorboard\n  when: false"),
         ("template/{{ _copier_conf.answers_file }}.jinja", "tracker: .*\n", ""),
     ],
-    "0.8.0": [("template/errors.py", '"""', '"""Old. ')],
+    "0.8.0": [("template/engine/errors.py", '"""', '"""Old. ')],
     "0.9.0": [],
 }
 # each with a method; what a version does not ask has its default
@@ -73,7 +73,9 @@ def write_version(repository: Path, version: str) -> None:
         path = repository / name
         path.write_text(re.sub(today, then.replace("\\", r"\\"), path.read_text(), count=1))
     if version == "0.7.0":  # a module that was renamed since
-        (repository / "template/generators.py").rename(repository / "template/randomness.py")
+        (repository / "template/engine/random_state.py").rename(
+            repository / "template/engine/randomness.py"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for version in BEFORE:
         write_version(folder, version)
         commit(folder)
-        write(folder, {"template/errors.py": (folder / "template/errors.py").read_text() + "\n"})
+        path = folder / "template/engine/errors.py"
+        path.write_text(path.read_text() + "\n")
         commit(folder)  # between two releases
     return folder
 
@@ -159,7 +162,7 @@ def test_an_update_of_what_nobody_edited_is_a_fresh_project(
 def test_edits_stay_and_a_conflict_is_told(installed: dict[str, Installed], tmp_path: Path) -> None:
     root = project(installed["0.7.0"], tmp_path / "digits", "--method", "fabric")
     repository(root)
-    path = root / "randomness.py"
+    path = root / "engine/randomness.py"
     path.write_text(path.read_text() + "ours = 1\n")
     commit(root)
     new = installed["0.9.0"]
@@ -168,15 +171,16 @@ def test_edits_stay_and_a_conflict_is_told(installed: dict[str, Installed], tmp_
     done = new.scaffold("update", folder=root)
     assert done.status == 0, done.err
     assert done.out.startswith("## 0.9.0\n\n- news of 0.9.0\n\n## 0.8.0\n\n- news of 0.8.0\n\n")
-    assert "ours = 1\n" in (root / "generators.py").read_text()
-    assert not (root / "randomness.py").exists()
+    assert "ours = 1\n" in (root / "engine/random_state.py").read_text()
+    assert not (root / "engine/randomness.py").exists()
     assert 'git commit -m "Update from scaffold 0.7.0 to 0.9.0"' in done.out
     call(root, "reset", "--quiet", "--hard")
-    write(root, {"errors.py": (root / "errors.py").read_text().replace('"""Older.', '"""Ours.')})
+    path = root / "engine/errors.py"
+    path.write_text(path.read_text().replace('"""Older.', '"""Ours.'))
     commit(root)
     done = new.scaffold("update", folder=root)
     assert done.status == CONFLICTS
-    assert "conflict  errors.py: changed here and in the template, in 1 place\n" in done.out
+    assert "conflict  engine/errors.py: changed here and in the template, in 1 place\n" in done.out
 
 
 def test_status_tells_what_waits(installed: dict[str, Installed], tmp_path: Path) -> None:
@@ -190,7 +194,7 @@ def test_status_tells_what_waits(installed: dict[str, Installed], tmp_path: Path
     assert "tracker" not in json.loads(told.out)  # that version did not ask it
     patch = new.scaffold("diff", folder=root)
     assert patch.status == 0
-    assert "rename to generators.py\n" in patch.out
+    assert "rename to engine/random_state.py\n" in patch.out
     assert new.scaffold("update", "--to", "0.8.0", folder=root).status == 0
     commit(root)
     assert "_commit: v0.8.0\n" in (root / FILE).read_text()

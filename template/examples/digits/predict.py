@@ -12,11 +12,11 @@ import tyro
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-import trained
 from config import Config
 from data import build_datasets
-from errors import leave_if
-from loading import build_val_loader
+from engine import inference
+from engine.dataloader import build_val_loader
+from engine.errors import leave_if
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Options:
 
 
 def main(options: Options) -> None:
-    leave_if(trained.problems(options, {"count": 10**9}))
+    leave_if(inference.problems(options, {"count": 10**9}))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net, config, folder = trained.load(options.run_dir, device)
+    net, config, folder = inference.load(options.run_dir, device)
     print(f"checkpoint {folder}")
     if options.export is not None:
-        trained.export(net, options.export)
+        inference.export(net, options.export)
     _, val_set = build_datasets(config)
     digits, predicted, probabilities = predict(net, val_set, device, config)
     for sample in range(min(options.count, len(digits))):

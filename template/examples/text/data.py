@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-import storage
 from config import Config
-from errors import leave_if
-from mapped import TokenFile
+from engine import storage
+from engine.errors import leave_if
+from engine.memmap import TokenFile
 
 Batch = list[Tensor]
 CACHE = Path(__file__).with_name(".cache")  # may be deleted at any time between two runs

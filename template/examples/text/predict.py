@@ -11,8 +11,8 @@ import torch
 import tyro
 from torch import nn
 
-import trained
-from errors import leave_if
+from engine import inference
+from engine.errors import leave_if
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ LARGEST = {"length": 10**6, "temperature": 100, "seed": 10**9}
 
 
 def main(options: Options) -> None:
-    leave_if(trained.problems(options, LARGEST))
+    leave_if(inference.problems(options, LARGEST))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net, config, _ = trained.load(options.run_dir, device)
+    net, config, _ = inference.load(options.run_dir, device)
     if options.export is not None:
-        trained.export(net, options.export)
+        inference.export(net, options.export)
     print(generate(net, options, config.context, device).decode(errors="replace"))
 
 

@@ -22,8 +22,8 @@ from mlflow.entities import Metric, Param, RunTag
 from sqlalchemy.exc import SQLAlchemyError
 
 from config import Config
-from errors import leave_if
-from settings import to_toml
+from engine.errors import leave_if
+from engine.settings import to_toml
 
 EXPERIMENT = os.environ.get("MLFLOW_EXPERIMENT_NAME") or Path(__file__).resolve().parent.name
 

@@ -5,7 +5,7 @@ from textwrap import indent
 from torch.utils.tensorboard import SummaryWriter
 
 from config import Config
-from settings import to_toml
+from engine.settings import to_toml
 
 
 class Tracker:

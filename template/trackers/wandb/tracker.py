@@ -15,8 +15,8 @@ os.environ.setdefault("WANDB_INIT_TIMEOUT", "15")
 import wandb
 
 from config import Config
-from errors import leave_if
-from settings import to_toml
+from engine.errors import leave_if
+from engine.settings import to_toml
 
 PROJECT = os.environ.get("WANDB_PROJECT") or Path(__file__).resolve().parent.name
 

@@ -16,10 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-import signals
-import watchdog
 from config import Config
-from errors import is_first, leave_if
+from engine import signals, watchdog
+from engine.errors import is_first, leave_if
 
 
 def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> None:

@@ -16,14 +16,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-import history
-import runtime
-import storage
-import watchdog
 from config import Config
-from errors import leave_if
-from generators import random_state, set_random_state
-from replicas import check_replicas, share_buffers
+from engine import distributed, retention, storage, watchdog
+from engine.errors import leave_if
+from engine.random_state import random_state, set_random_state
+from engine.replicas import check_replicas, share_buffers
 
 WRITER = ThreadPoolExecutor(1)  # writes one checkpoint after the other
 writing: list[Future[None]] = []  # the checkpoint that is not known to be whole yet
@@ -71,7 +68,7 @@ def write(step: int, state: dict[str, Any], facts: dict[str, Any], config: Confi
     folder = config.run_dir / "checkpoints"
     try:
         storage.write(folder / f"step-{step:09d}", state, facts)
-        history.prune(folder, step, config.keep)
+        retention.prune(folder, step, config.keep)
     except OSError as error:
         raise OSError(f"step {step} in {config.run_dir}: {error}") from error
 
@@ -99,7 +96,7 @@ def newest(config: Config) -> tuple[int, Path | None, float]:
     """
     found: list[Any] = [(0, None, float("inf"))]
     if dist.get_rank() == 0:
-        found = [history.newest(config)]
+        found = [retention.newest(config)]
     dist.broadcast_object_list(found, src=0)
     step, folder, best_loss = found[0]
     return step, folder, best_loss
@@ -118,7 +115,7 @@ def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None
     if len(state["random"]) == dist.get_world_size():
         set_random_state(state["random"][dist.get_rank()])
     else:  # as many streams as there are ranks now, none of them used before
-        runtime.seed_everything(folder.name, dist.get_world_size(), dist.get_rank())
+        distributed.seed_everything(folder.name, dist.get_world_size(), dist.get_rank())
 
 
 def differences(folder: Path, saved: dict[str, Tensor], here: dict[str, Tensor]) -> list[str]:

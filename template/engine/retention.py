@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import storage
 from config import Config
-from errors import leave_if
-from settings import PLACES
+from engine import storage
+from engine.errors import leave_if
+from engine.settings import PLACES
 
 
 def newest(config: Config) -> tuple[int, Path | None, float]:

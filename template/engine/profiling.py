@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch import nn
 
 from config import Config
-from errors import leave_if
-from log import peak_memory
+from engine.errors import leave_if
+from engine.metrics import peak_memory
 
 SHOWN = 8  # samples of each rank
 

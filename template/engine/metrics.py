@@ -11,10 +11,9 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-import rundir
-import watchdog
 from config import Config
-from settings import to_toml
+from engine import run_dir, watchdog
+from engine.settings import to_toml
 from tracker import Tracker
 
 
@@ -105,7 +104,7 @@ class Log:
             if self.tracker:
                 self.tracker.close()
             done = self.step >= self.config.steps
-            rundir.tell(self.config.run_dir, "finished" if done else "preempted", step=self.step)
+            run_dir.tell(self.config.run_dir, "finished" if done else "preempted", step=self.step)
 
 
 def kept_lines(path: Path, last_step: int) -> list[str]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from errors import leave_if
+from engine.errors import leave_if
 
 STATE = "run_state.json"
 OVER = ("finished", "preempted")

@@ -17,12 +17,10 @@ from typing import NoReturn
 
 import torch.distributed as dist
 
-import checkpoint
-import rundir
-import watchdog
-from causes import hint, is_disk, is_loss, summary
 from config import Config
-from errors import Refusal, is_first, this_rank
+from engine import checkpoint, run_dir, watchdog
+from engine.errors import Refusal, is_first, this_rank
+from engine.hints import hint, is_disk, is_loss, summary
 
 Main = Callable[[Config], None]  # the training of one rank
 
@@ -34,7 +32,7 @@ def guarded(main: Main) -> Main:
     def run(config: Config) -> None:
         try:
             if is_first():
-                rundir.take(config.run_dir)
+                run_dir.take(config.run_dir)
             watchdog.start(config)
         except OSError as error:  # as when the disk is still full
             fail(error, config)
@@ -42,7 +40,7 @@ def guarded(main: Main) -> Main:
             main(config)
         except KeyboardInterrupt:  # before the first step: nothing is lost
             if is_first():
-                rundir.tell(config.run_dir, "preempted", step=0)
+                run_dir.tell(config.run_dir, "preempted", step=0)
             leave(130)
         except Refusal as error:
             refuse(error, config)
@@ -70,7 +68,7 @@ def fail(error: Exception, config: Config) -> NoReturn:
         if not lost:
             print(f"{mine}, too", file=sys.stderr, flush=True)
         time.sleep(3)  # a launcher ends all when one leaves
-    rundir.tell_failure(config.run_dir, why)
+    run_dir.tell_failure(config.run_dir, why)
     leave(1)
 
 
@@ -80,7 +78,7 @@ def refuse(error: Refusal, config: Config) -> NoReturn:
     why = first_cause(mine, config, wait=False)
     if why == mine and not is_first():
         print(f"error: {mine}\nhint: {error.remedy}", file=sys.stderr, flush=True)
-    rundir.tell_refusal(config.run_dir, why)
+    run_dir.tell_refusal(config.run_dir, why)
     time.sleep(1)  # the store may be in this process: let the others ask it
     leave(error.status)
 
@@ -106,7 +104,7 @@ def first_cause(mine: str, config: Config, wait: bool) -> str:
 
     wait: whether this failure is only what the failure of another rank looks like from here.
     """
-    if wait and (told := rundir.failure(config.run_dir)):
+    if wait and (told := run_dir.failure(config.run_dir)):
         return told  # by a rank that waited for too long: it tells the run directory alone
     if os.environ.get("MASTER_PORT", "0") == "0":
         return mine  # the only rank

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from config import RANGES, Config
-from errors import is_first, leave_if
+from engine.errors import is_first, leave_if
 
 # they say where and how a run is done and not what it does, so they are not saved with it
 PLACES = ("config", "run_dir", "devices", "check", "profile", "step_timeout", "async_save")

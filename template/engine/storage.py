@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import torch
 
-from errors import leave_if
+from engine.errors import leave_if
 
 FORMAT = 1  # a reader refuses newer ones
 STATE = "state.pt"

@@ -13,13 +13,14 @@ from pathlib import Path
 from threading import Thread, main_thread
 from types import FrameType
 
-import rundir
 from config import Config
-from errors import this_rank
+from engine import run_dir
+from engine.errors import this_rank
 
 START = 300  # seconds until the first step is done: processes meet, workers start, kernels compile
 PATIENCE = 3  # seconds in which all ranks write where they are
-PROJECT = Path(__file__).parent
+ENGINE = Path(__file__).parent
+PROJECT = (ENGINE, ENGINE.parent)
 Stack = tuple[Path, int]  # a file, and when it was written, in nanoseconds
 
 
@@ -74,7 +75,7 @@ def progress(limit: float = 0) -> None:
 def give_up(config: Config, waited: str, old: set[Stack]) -> None:
     """Write where this rank is; the first of those that can speak sums up."""
     rank, world_size = this_rank(), config.processes * config.nodes
-    rank_0 = rundir.state(config.run_dir).get("pid")
+    rank_0 = run_dir.state(config.run_dir).get("pid")
     path = stacks_file(config, rank)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -88,7 +89,7 @@ def give_up(config: Config, waited: str, old: set[Stack]) -> None:
     # a rehearsal (--check) has a directory for each rank
     others = range(0 if config.check else world_size)
     silent = [f"rank {other} gives no sign" for other in others if other not in told]
-    if rundir.failure(config.run_dir):
+    if run_dir.failure(config.run_dir):
         pass  # it waited for a rank that has said why
     elif rank == min(told):
         places = [told[other] for other in sorted(told)]
@@ -99,7 +100,7 @@ def give_up(config: Config, waited: str, old: set[Stack]) -> None:
             file=sys.stderr,
             flush=True,
         )
-        rundir.tell_failure(config.run_dir, why)
+        run_dir.tell_failure(config.run_dir, why)
     else:
         time.sleep(1)
     if silent:
@@ -122,7 +123,7 @@ def stacks_file(config: Config, rank: int) -> Path:
 def place(frame: FrameType | None) -> str:
     """Where a thread is in this project, and whether it waits there for torch."""
     inside_torch = frame is not None and f"{os.sep}torch{os.sep}" in frame.f_code.co_filename
-    while frame is not None and Path(frame.f_code.co_filename).parent != PROJECT:
+    while frame is not None and Path(frame.f_code.co_filename).parent not in PROJECT:
         frame = frame.f_back
     if frame is None:
         return "is outside the project"

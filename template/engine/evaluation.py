@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import watchdog
 from config import Config
-from loading import to_device
+from engine import watchdog
+from engine.dataloader import to_device
+from engine.replicas import share_buffers
 from model import loss_sums
-from replicas import share_buffers
 
 
 def evaluate(

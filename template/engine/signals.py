@@ -16,8 +16,8 @@ from types import FrameType
 
 import torch.multiprocessing as mp
 
-import watchdog
-from errors import leave_if
+from engine import watchdog
+from engine.errors import leave_if
 
 LAUNCHER = "LAUNCHER_PID"  # set by a launcher of this project for the ranks that it starts
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -32,7 +32,7 @@ def watch() -> None:
 class StopRequest:
     """A signal, kept until the step is done: then that is saved, and the run ends.
 
-    One rank may be asked and the others not: `runtime.is_last` makes them agree.
+    One rank may be asked and the others not: `distributed.is_last` makes them agree.
     """
 
     # Made when the processes have met: one that waits for the others is just ended by a signal.

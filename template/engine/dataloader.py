@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from config import Config
 from data import augment
-from errors import leave_if
-from runtime import mix
-from sharding import Key
-from signals import end_with_parent, start_forkserver
+from engine.distributed import mix
+from engine.errors import leave_if
+from engine.sampler import Key
+from engine.signals import end_with_parent, start_forkserver
 
 
 class Reader(Dataset[Any]):

@@ -8,12 +8,11 @@ import torch
 import tyro
 from torch import nn
 
-import history
-import storage
 from config import Config
-from errors import leave_if
+from engine import retention, storage
+from engine.errors import leave_if
+from engine.settings import toml_flags
 from model import build_model
-from settings import toml_flags
 
 
 def load(run_dir: Path, device: torch.device) -> tuple[nn.Module, Config, Path]:
@@ -21,7 +20,7 @@ def load(run_dir: Path, device: torch.device) -> tuple[nn.Module, Config, Path]:
 
     Ends the program where one of them cannot be had.
     """
-    folder = history.best(run_dir)
+    folder = retention.best(run_dir)
     config = settings(run_dir / "config.toml")
     net = build_model(config)
     try:
