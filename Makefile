@@ -16,7 +16,7 @@ test: lint
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/lint-imports --no-logo --no-cache
+	PYTHONPATH=template $(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy scaffold tests tools benchmarks
 	for example in digits text; do \
 	  MYPYPATH=template/examples/$$example:template/tests \

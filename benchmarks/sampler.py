@@ -18,7 +18,7 @@ LARGE, MEDIUM = 10**9, 10**6
 SIZES = (10**4, 10**5, 10**6, 10**7)
 
 OURS = """
-from sharding import ShardedBatches
+from engine.sampler import ShardedBatches
 batches = ShardedBatches({samples}, 32, rank=0, world_size=8, seed=0, start={start})
 """
 THEIRS = """

@@ -29,7 +29,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 sys.path.insert(0, ".")
-import checkpoint
+from engine import async_writer, checkpoint
 from config import Config
 
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
@@ -50,7 +50,7 @@ for step, line in enumerate(sys.stdin, start=1):
     else:
         checkpoint.save(step, net, optimizer, configs[kind], None, False)
     seconds = time.perf_counter() - begin
-    checkpoint.finish_writing()
+    async_writer.finish()
     print(seconds, flush=True)
 """
 

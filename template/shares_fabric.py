@@ -35,7 +35,8 @@ def main(config: Config) -> None:
     rank, world_size = fabric.global_rank, fabric.world_size
 
     # ---- 2. data: every rank reads its own share of each batch
-    data, size, start = Numbers(SAMPLES), BATCH_SIZE, 0
+    data, size = Numbers(SAMPLES), BATCH_SIZE
+    start = 0
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start, shuffle=False)

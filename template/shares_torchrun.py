@@ -31,7 +31,8 @@ def main(config: Config) -> None:
     rank, world_size = dist.get_rank(), dist.get_world_size()
 
     # ---- 2. data: every rank reads its own share of each batch
-    data, size, start = Numbers(SAMPLES), BATCH_SIZE, 0
+    data, size = Numbers(SAMPLES), BATCH_SIZE
+    start = 0
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start, shuffle=False)

@@ -11,15 +11,17 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
-from data import build_datasets
+from data import augment, build_datasets
 from engine import checkpoint, distributed, failures, profiling, signals
 from engine.dataloader import Reader, build_loader, build_val_loader, to_device
 from engine.evaluation import evaluate
 from engine.metrics import Log
+from engine.random_state import seed_everything
 from engine.sampler import ShardedBatches
 from engine.settings import parse
 from model import build_model, loss_sums
 from optimizer import build_optimizer, scale_gradients, set_learning_rate
+from tracker import Tracker
 
 
 @failures.guarded
@@ -46,7 +48,8 @@ def main(config: Config) -> None:
     first_step, resumed, best_loss = checkpoint.newest(config)
 
     # ---- 2. data: every rank reads its own share of each batch
-    data, size, start = Reader(train_set, config), config.micro_batch_size, first_step * accumulate
+    data, size = Reader(train_set, augment, config), config.micro_batch_size
+    start = first_step * accumulate
 
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start)
@@ -61,7 +64,7 @@ def main(config: Config) -> None:
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
     net = build_model(config).to(device)
-    distributed.seed_everything(config.seed, rank)
+    seed_everything(config.seed, rank)
 
     optimizer = build_optimizer(net, config)
 
@@ -71,7 +74,7 @@ def main(config: Config) -> None:
     # ---- 4. resume: weights, optimizer and random states
     if resumed is not None:
         checkpoint.load(resumed, net, optimizer)
-    log = Log(config, rank, first_step, best_loss)
+    log = Log(Tracker, config, rank, first_step, best_loss)
 
     for step in profiling.profiled(range(first_step + 1, config.steps + 1), config, rank):
         # ---- 5. train: one optimizer step
@@ -111,7 +114,7 @@ def main(config: Config) -> None:
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:
-            totals = evaluate(net, val_batches, device, config)
+            totals = evaluate(net, loss_sums, val_batches, device, config)
 
             # sum over the ranks
             dist.all_reduce(totals)

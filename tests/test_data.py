@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import Sampler
 
 from config import Config
-from data import build_datasets
+from data import augment, build_datasets
 from engine.dataloader import Reader, build_loader, build_val_loader, to_device
 from engine.sampler import ShardedBatches
 
@@ -64,7 +64,7 @@ def test_loading_draws_nothing_from_the_random_numbers_of_training() -> None:
     train_set, val_set = build_datasets(Config())
     order = ShardedBatches(len(train_set), 8, 0, 1, seed=0)
     before = torch.get_rng_state()
-    next(iter(build_loader(Reader(train_set, Config()), order, Config(), (0, 0))))
+    next(iter(build_loader(Reader(train_set, augment, Config()), order, Config(), (0, 0))))
     assert len(list(build_val_loader(val_set, 32, 0, 1))) == 12
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -74,7 +74,7 @@ def test_loader_workers_draw_other_numbers_on_each_rank_and_after_a_resume() -> 
     order = ShardedBatches(len(train_set), 8, 0, 1, seed=0)
     streams = list(product((0, 1), repeat=3))
     loaders = [
-        build_loader(Reader(train_set, Config()), order, Config(seed=seed), (rank, start))
+        build_loader(Reader(train_set, augment, Config()), order, Config(seed=seed), (rank, start))
         for seed, rank, start in streams
     ]
     assert len({loader.generator.initial_seed() for loader in loaders}) == len(streams)

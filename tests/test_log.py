@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from config import Config
 from engine.metrics import Log, kept_lines
+from tracker import Tracker
 
 INFINITY = float("inf")
 TOTALS = torch.tensor([32.0, 48.0, 64.0, 64.0], dtype=torch.float64)  # as `evaluate` gives
@@ -38,7 +39,7 @@ def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    log = Log(Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=INFINITY)
+    log = Log(Tracker, Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=INFINITY)
     log.validation(50, TOTALS)
     log.close()
     assert ("50/200" in stream.getvalue()) == stream.isatty()
@@ -51,7 +52,7 @@ def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
 def test_other_ranks_write_and_print_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = Log(Config(run_dir=tmp_path / "run"), rank=1, first_step=0, best_loss=INFINITY)
+    log = Log(Tracker, Config(run_dir=tmp_path / "run"), rank=1, first_step=0, best_loss=INFINITY)
     log.train(11, TOTALS, 0.1, torch.tensor(1.0))
     log.validation(11, TOTALS)
     log.close()
@@ -63,17 +64,18 @@ def test_a_run_that_goes_on_repeats_no_line_and_keeps_its_settings_when_done(
     tmp_path: Path,
 ) -> None:
     config = Config(run_dir=tmp_path, steps=20)
-    log = Log(config, rank=0, first_step=0, best_loss=INFINITY)
+    log = Log(Tracker, config, rank=0, first_step=0, best_loss=INFINITY)
     for step in (5, 10, 15):
         log.validation(step, TOTALS)
     log.close()
-    again = Log(config, rank=0, first_step=10, best_loss=INFINITY)
+    again = Log(Tracker, config, rank=0, first_step=10, best_loss=INFINITY)
     again.validation(15, TOTALS)
     again.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [5, 10, 15]
     settings = (tmp_path / "config.toml").read_text()
-    Log(Config(run_dir=tmp_path, steps=3), rank=0, first_step=20, best_loss=INFINITY).close()
+    shorter = Config(run_dir=tmp_path, steps=3)
+    Log(Tracker, shorter, rank=0, first_step=20, best_loss=INFINITY).close()
     assert (tmp_path / "config.toml").read_text() == settings
 
 
@@ -86,7 +88,7 @@ def test_lines_that_a_crash_left_half_written_are_dropped(tmp_path: Path) -> Non
 def test_the_lowest_validation_loss_is_an_improvement_on_every_rank(tmp_path: Path) -> None:
     """Also when it was reached before an interruption; a loss that is no number never is one."""
     for rank in (0, 1):
-        log = Log(Config(run_dir=tmp_path), rank, first_step=0, best_loss=0.75)
+        log = Log(Tracker, Config(run_dir=tmp_path), rank, first_step=0, best_loss=0.75)
         found = []
         for loss in (64.0, 40.0, 40.0, float("nan"), 32.0):
             log.train(1, TOTALS, 0.1, torch.tensor(1.0))  # a new step: nothing is known of it

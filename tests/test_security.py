@@ -176,7 +176,7 @@ def load_to_train(folder: Path) -> None:
 
 
 def load_to_predict(folder: Path) -> None:
-    inference.load(folder.parents[1], torch.device("cpu"))
+    inference.load(build_model, folder.parents[1], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("use", [load_to_train, load_to_predict])

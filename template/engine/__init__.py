@@ -1,1 +1,33 @@
-"""What keeps a run right."""
+"""What keeps a run right. It is yours too, and seldom opened; of the root it imports config alone.
+
+A file imports from its own floor and from those below. From the top:
+
+data and checkpoints
+    checkpoint     what a run needs to go on: saved by rank 0, loaded by all
+    retention      which checkpoints a run has, and which of them stay
+    inference      the network of a run, for programs that use it
+    evaluation     the validation of a network
+    dataloader     batches: read, augmented, brought to the device
+    sampler        which samples each rank reads, in which order
+
+settings and metrics
+    profiling      --check and --profile
+    metrics        metrics.jsonl, the lines on the terminal, and the tracker
+    settings       the command line, and what is refused before a run begins
+
+processes
+    failures       how a run fails: soon, on all ranks, with the first cause
+    distributed    how processes meet, what each of them needs, how they part
+    replicas       the ranks' copies of the network, which must be the same
+    signals        what ends a run before its time
+    watchdog       ends a run in which nothing moves any more
+    run_dir        one run at a time in a directory, and how it ended
+
+ground
+    storage        folders that are whole or not there
+    async_writer   writes beside the training
+    memmap         datasets in files of any size
+    random_state   seeds, and the states of random generators
+    hints          what an exception means, and what to do
+    errors         a fact and a remedy, told by one rank
+"""

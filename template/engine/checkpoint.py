@@ -7,7 +7,6 @@
 A folder with this name is complete (storage.py). The newest ones are kept, and the best one.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from config import Config
-from engine import distributed, retention, storage, watchdog
+from engine import async_writer, retention, storage, watchdog
 from engine.errors import leave_if
-from engine.random_state import random_state, set_random_state
+from engine.random_state import random_state, seed_everything, set_random_state
 from engine.replicas import check_replicas, share_buffers
-
-WRITER = ThreadPoolExecutor(1)  # writes one checkpoint after the other
-writing: list[Future[None]] = []  # the checkpoint that is not known to be whole yet
 
 
 def save(
@@ -49,11 +45,11 @@ def save(
         settings = {name: str(value) for name, value in asdict(config).items()}
         facts = {"step": step, "world_size": len(ranks), "val_loss": val_loss, "settings": settings}
         try:
-            finish_writing()
+            async_writer.finish()
             state = copied(state) if config.async_save else state
-            writing.append(WRITER.submit(write, step, state, facts, config))
+            async_writer.begin(write, step, state, facts, config)
             if last or not config.async_save:
-                finish_writing()
+                async_writer.finish()
         except OSError as error:
             problem = [f"cannot save {error}"]
     # all go on together, or nobody does
@@ -71,12 +67,6 @@ def write(step: int, state: dict[str, Any], facts: dict[str, Any], config: Confi
         retention.prune(folder, step, config.keep)
     except OSError as error:
         raise OSError(f"step {step} in {config.run_dir}: {error}") from error
-
-
-def finish_writing() -> None:
-    """Wait for the checkpoint that is being written. Raises OSError where that failed."""
-    while writing:
-        writing.pop().result()
 
 
 def copied(state: Any) -> Any:
@@ -115,7 +105,7 @@ def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None
     if len(state["random"]) == dist.get_world_size():
         set_random_state(state["random"][dist.get_rank()])
     else:  # as many streams as there are ranks now, none of them used before
-        distributed.seed_everything(folder.name, dist.get_world_size(), dist.get_rank())
+        seed_everything(folder.name, dist.get_world_size(), dist.get_rank())
 
 
 def differences(folder: Path, saved: dict[str, Tensor], here: dict[str, Tensor]) -> list[str]:

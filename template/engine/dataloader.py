@@ -1,6 +1,6 @@
 """The loaders of a rank: batches of samples that are read, augmented and brought to the device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,18 +9,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from config import Config
-from data import augment
-from engine.distributed import mix
 from engine.errors import leave_if
+from engine.random_state import mix
 from engine.sampler import Key
 from engine.signals import end_with_parent, start_forkserver
 
+Augment = Callable[[Any, int, Config], Any]  # (item, seed, settings) -> the item as it is read
+
 
 class Reader(Dataset[Any]):
-    """The training data as it is read: a sample of an epoch, augmented."""
+    """The training data as it is read: a sample of an epoch, augmented (augment in data.py)."""
 
-    def __init__(self, dataset: Any, config: Config) -> None:
-        self.dataset, self.config = dataset, config
+    def __init__(self, dataset: Any, augment: Augment, config: Config) -> None:
+        self.dataset, self.augment, self.config = dataset, augment, config
         self.read: list[int] = []  # by --check alone
 
     def __len__(self) -> int:
@@ -31,7 +32,8 @@ class Reader(Dataset[Any]):
         if self.config.check:
             self.read.append(sample)
         with naming(sample, "training"):
-            return augment(self.dataset[sample], mix(self.config.seed, epoch, sample), self.config)
+            seed = mix(self.config.seed, epoch, sample)
+            return self.augment(self.dataset[sample], seed, self.config)
 
 
 class ValReader(Dataset[Any]):

@@ -1,16 +1,13 @@
-"""What every rank needs and no method owns: launch variables, threads, its end, seeds."""
+"""What every rank needs and no method owns: launch variables, threads, its end."""
 
 import logging
 import math
 import os
-import random
 import socket
 import sys
 import time
-import zlib
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -128,15 +125,3 @@ def end(model: nn.Module) -> None:
         if isinstance(part, DistributedDataParallel):
             part.__dict__.update(reducer=None, logger=None, process_group=None)
     dist.destroy_process_group()
-
-
-def mix(*parts: object) -> int:
-    """A seed made of all parts, 0..2**32 - 1: torch's generator on a CPU takes no more bits."""
-    return zlib.crc32(repr(parts).encode())
-
-
-def seed_everything(*parts: object) -> None:
-    """Seed the random generators of this process from all parts together."""
-    random.seed(mix(*parts))
-    np.random.seed(mix(*parts))
-    torch.manual_seed(mix(*parts))

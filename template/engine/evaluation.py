@@ -1,6 +1,6 @@
 """What the network is worth on data that it does not learn from."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -10,11 +10,14 @@ from config import Config
 from engine import watchdog
 from engine.dataloader import to_device
 from engine.replicas import share_buffers
-from model import loss_sums
 
 
 def evaluate(
-    net: nn.Module, batches: Iterable[Any], device: torch.device, config: Config
+    net: nn.Module,
+    loss_sums: Callable[[nn.Module, Any], Tensor],  # of model.py
+    batches: Iterable[Any],
+    device: torch.device,
+    config: Config,
 ) -> Tensor:
     """Sums over the batches of this rank: float64[4], (loss, correct, targets, samples).
 

@@ -18,7 +18,7 @@ from typing import NoReturn
 import torch.distributed as dist
 
 from config import Config
-from engine import checkpoint, run_dir, watchdog
+from engine import async_writer, run_dir, watchdog
 from engine.errors import Refusal, is_first, this_rank
 from engine.hints import hint, is_disk, is_loss, summary
 
@@ -86,7 +86,7 @@ def refuse(error: Refusal, config: Config) -> NoReturn:
 def leave(status: int) -> NoReturn:
     """End this process: it waits for no worker, and not for long for what else has to be closed."""
     with suppress(OSError):
-        checkpoint.finish_writing()
+        async_writer.finish()
     for worker in multiprocessing.active_children():
         worker.kill()
     if any(thread.name == "ask_store" for thread in threading.enumerate()):

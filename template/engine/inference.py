@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,10 +13,11 @@ from config import Config
 from engine import retention, storage
 from engine.errors import leave_if
 from engine.settings import toml_flags
-from model import build_model
 
 
-def load(run_dir: Path, device: torch.device) -> tuple[nn.Module, Config, Path]:
+def load(
+    build_model: Callable[[Config], nn.Module], run_dir: Path, device: torch.device
+) -> tuple[nn.Module, Config, Path]:
     """The network of a run with its best weights, the run's settings, and the checkpoint read.
 
     Ends the program where one of them cannot be had.

@@ -3,8 +3,10 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -14,7 +16,17 @@ from tqdm import tqdm
 from config import Config
 from engine import run_dir, watchdog
 from engine.settings import to_toml
-from tracker import Tracker
+
+
+class Tracker(Protocol):
+    """What tracker.py gives."""
+
+    def log(self, step: int, values: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+MakeTracker = Callable[[Config, int], Tracker]  # (settings, the step that it goes on after)
 
 
 class Log:
@@ -24,7 +36,9 @@ class Log:
     sums over all ranks come here, so `improved` is the same on every rank.
     """
 
-    def __init__(self, config: Config, rank: int, first_step: int, best_loss: float) -> None:
+    def __init__(
+        self, tracker: MakeTracker, config: Config, rank: int, first_step: int, best_loss: float
+    ) -> None:
         self.config, self.rank, self.best_loss = config, rank, best_loss
         self.step = self.first_step = first_step
         self.val_loss: float | None = None  # of this step, where it was validated
@@ -39,7 +53,7 @@ class Log:
         beside.replace(path)
         self.file = path.open("a")
         tracked = first_step < config.steps and not config.check
-        self.tracker = Tracker(config, first_step) if tracked else None
+        self.tracker = tracker(config, first_step) if tracked else None
         tqdm.set_lock(RLock())  # its own one is shared by processes, and warns when left locked
         # on a terminal a bar, elsewhere plain lines
         self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)

@@ -1,10 +1,23 @@
-"""The states of the random generators: Python's, numpy's, torch's, and the GPU's."""
+"""Random numbers: seeds, and the states of Python's, numpy's, torch's and the GPU's generators."""
 
 import random
+import zlib
 from typing import Any
 
 import numpy as np
 import torch
+
+
+def mix(*parts: object) -> int:
+    """A seed made of all parts, 0..2**32 - 1: torch's generator on a CPU takes no more bits."""
+    return zlib.crc32(repr(parts).encode())
+
+
+def seed_everything(*parts: object) -> None:
+    """Seed the random generators of this process from all parts together."""
+    random.seed(mix(*parts))
+    np.random.seed(mix(*parts))
+    torch.manual_seed(mix(*parts))
 
 
 def random_state() -> dict[str, Any]:

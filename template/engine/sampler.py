@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from engine.distributed import mix
 from engine.errors import leave_if
+from engine.random_state import mix
 
 Key = tuple[int, int]  # (epoch, sample)
 CHUNK = 4096  # samples whose order is computed at once; one by one takes a hundred times as long
