@@ -14,9 +14,9 @@ LONGEST = 64  # characters; file systems end at 255 bytes, and temporary names a
 # libraries that a project depends on or imports: under the same name it could not
 LIBRARIES = {
     "accelerate", "alembic", "copier", "lightning", "matplotlib", "mlflow", "mlflow-skinny",
-    "numpy", "pip", "pytest", "pytorch-lightning", "safetensors", "scaffold", "setuptools",
-    "sqlalchemy", "tensorboard", "torch", "torchvision", "tqdm", "transformers", "tyro", "uv",
-    "wandb",
+    "numpy", "pip", "pytest", "pytorch-lightning", "safetensors", "scaffold", "scaffold-train",
+    "setuptools", "sqlalchemy", "tensorboard", "torch", "torchvision", "tqdm", "transformers",
+    "tyro", "uv", "wandb",
 }  # fmt: skip
 # names of devices, which Windows does not give to a folder
 DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
@@ -44,6 +44,18 @@ def check_name(name: str) -> None:
         raise _refusal(f"project name `{name}` is a library that projects use", f"my-{name}")
     if name.lower().split(".")[0] in DEVICES:
         raise _refusal(f"project name `{name}` is a device on Windows", f"my-{name}")
+
+
+def is_engine(name: str) -> bool:
+    """Whether it is the name of the folder `engine/` that each project has, in any spelling."""
+    return re.sub(r"[-_.]+", "-", name).lower() == "engine"
+
+
+def check_new_name(name: str) -> None:
+    """Raise ScaffoldError when the name cannot be that of a new project."""
+    check_name(name)
+    if is_engine(name):
+        raise _refusal(f"project name `{name}` is a folder that each project has", f"my-{name}")
 
 
 def check_path(path: str) -> None:

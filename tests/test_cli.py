@@ -262,6 +262,12 @@ def test_it_starts_without_copier_torch_and_yaml(words: str) -> None:
     assert result.out.splitlines()[-1] == "[]"
 
 
+def test_both_names_of_the_command_are_one() -> None:
+    """The package index gives `scaffold` to somebody else, so ours is called otherwise there."""
+    told = {run([str(BIN / name), "--version"]).out for name in ("scaffold", "scaffold-train")}
+    assert told == {f"scaffold {__version__}\n"}
+
+
 def test_the_list_of_commands_says_of_each_what_its_help_begins_with() -> None:
     """It is written down, so that --help imports none of them."""
     for name, words in COMMANDS.items():

@@ -80,7 +80,7 @@ def test_the_wheel_works_in_an_empty_environment_away_from_the_repository(
 
 
 def test_uvx_makes_a_project_without_an_installation(tmp_path: Path) -> None:
-    words = [str(BIN / "uvx"), "--quiet", "--from", str(ROOT), "scaffold", "new"]
+    words = [str(BIN / "uvx"), "--quiet", "--from", str(ROOT), "scaffold-train", "new"]
     result = run([*words, "--method", "fabric", "digits"], tmp_path, seconds=300)
     assert result.status == 0, result.err
     assert (tmp_path / "digits/train.py").read_bytes() == (
@@ -113,6 +113,6 @@ def test_the_printed_commands_install_and_train_a_project(method: str, tmp_path:
     listed = run(["digits/.venv/bin/pip", "list", "--format", "json"], tmp_path, env=FRESH).out
     names = {package["name"] for package in json.loads(listed)}
     others = {m.requires for m in METHODS.values() if m.requires} - {METHODS[method].requires}
-    assert not names & (others | {"scaffold", "copier"})
+    assert not names & (others | {"scaffold-train", "copier"})
     status = run(["git", "status", "--porcelain"], tmp_path / "digits").out
     assert status == ""  # what installing and training leave behind is ignored

@@ -22,7 +22,6 @@ from scaffold.git import lock
 from scaffold.git.repository import Place, find_place
 from scaffold.git.run import git
 from scaffold.merge import apply, journal, three_way
-from scaffold.merge.changes import Change
 from scaffold.merge.rollback import take_back
 from scaffold.merge.three_way import Outcome
 from scaffold.ops import update
@@ -610,7 +609,7 @@ def test_only_what_a_move_changed_is_taken_back(project: Path) -> None:
 def test_what_is_edited_while_a_move_is_made_is_not_overwritten(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def merged(*arguments: Any) -> tuple[Outcome, list[Change]]:
+    def merged(*arguments: Any) -> Outcome:
         write(project, {"train.py": "edited meanwhile\n"})
         return three_way.merge(*arguments)
 

@@ -9,7 +9,7 @@ import click
 from scaffold import signals
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
-from scaffold.names import check_name, check_path, pasted, printable
+from scaffold.names import check_new_name, check_path, pasted, printable
 from scaffold.terminal import ask, show_json
 
 WAYS = ("fail", "skip", "overwrite", "merge")  # what to do with files that are there already
@@ -70,7 +70,7 @@ def new(
     check_path(path)
     target = Path(path)
     answers = complete(given, folder_name(target) if path.strip() else "", defaults)
-    check_name(answers["project_name"])
+    check_new_name(answers["project_name"])
     if way not in WAYS:
         fact = f"--on-conflict `{printable(way)}` does not exist"
         raise ScaffoldError(fact, f"choose one of: {', '.join(WAYS)}", USAGE)

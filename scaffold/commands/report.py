@@ -56,5 +56,8 @@ def _lines(outcome: Outcome) -> list[str]:
         for name, paths in lists.items()
         for path in sorted(paths)
     ]
+    rows = [f"{'moved':9} {printable(a)}: {printable(b)}" for a, b in outcome.moved.items()] + rows
+    rows += [f"{'unread':9} {printable(path)}: not Python of today" for path in outcome.unparsed]
+    rows += [f"{'look at':9} {printable(place)}" for place in outcome.mentions]
     rows += [f"{'conflict':9} {printable(path)}: {why}" for path, why in outcome.conflicts.items()]
     return rows

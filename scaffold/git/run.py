@@ -38,21 +38,22 @@ def git(
         if not name.startswith("GIT_") or name in SETTINGS
     }
     try:
-        return subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             # messages are read here, and some are taken apart
             # a look at a repository writes nothing, not even what git remembers of files
             env=environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | variables,
-            input=text or "",
+            input=(text or "").encode("utf-8", "surrogateescape"),
             capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
             check=False,
             process_group=0,
         )
     except FileNotFoundError as error:
         remedy = "install git; scaffold new can do without: --no-git"
         raise ScaffoldError("git is not installed", remedy, FAILURE) from error
+    # line ends and odd bytes stay as they are
+    out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
 
 def ask(folder: Path, *arguments: str, text: str | None = None, **variables: str) -> str:

@@ -23,7 +23,7 @@ class Change:
 
 def changes(copy: Copy) -> list[Change]:
     """What was changed in the copy since its commit, sorted by name."""
-    before = {name: [entry] for name, entry in copy.entries.items()}
+    before = {name: [entry] for name, entry in copy.project.items()}
     after = staged(copy.ask("ls-files", "--stage", "-z"))
     texts = {name: entries[0] for name, entries in after.items() if is_whole(entries)}
     marked = [name for name in after.keys() - texts.keys() if (copy.folder / name).is_file()]

@@ -5,7 +5,8 @@ say in it.
 """
 
 import os
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scaffold.git.index import Entry
@@ -20,8 +21,9 @@ class Copy:
     folder: Path
     head: str  # the commit of the project as it is
     variables: dict[str, str]  # of the environment of its git
-    entries: dict[str, Entry]  # of the files in that commit
-    line_ends: dict[str, str]  # of each of them: lf, crlf, mixed, ...
+    project: dict[str, Entry]  # of the files in that commit
+    entries: dict[str, Entry]  # of the files in the copy: the same, unless they were moved there
+    line_ends: dict[str, str]  # of each file in the copy: lf, crlf, mixed, ...
 
     def ask(self, *words: str, text: str | None = None, **more: str) -> str:
         """What git answers in the copy."""
@@ -59,4 +61,53 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
         mode, blob, stage = facts.split()
         entries[name] = mode, blob, stage
         line_ends[name] = ends.split()[0].removeprefix("i/")
-    return Copy(folder, head, variables, entries, line_ends)
+    return Copy(folder, head, variables, entries, entries, line_ends)
+
+
+def contents(copy: Copy, names: list[str]) -> dict[str, bytes]:
+    """What files of the copy hold, as git stores it."""
+    asked = "".join(f"{copy.entries[name][1]}\n" for name in names)
+    told = copy.ask("cat-file", "--batch", text=asked).encode("utf-8", "surrogateescape")
+    found, at = {}, 0
+    for name in names:
+        begin = told.index(b"\n", at) + 1  # behind "HASH blob SIZE"
+        at = begin + int(told[at:begin].split()[2])
+        found[name] = told[begin:at]
+        at += 1
+    return found
+
+
+def stored(copy: Copy, codes: list[bytes]) -> list[str]:
+    """The names that git gives to these contents, which it has from now on."""
+    with tempfile.TemporaryDirectory(dir=copy.folder.parent) as folder:
+        paths = [Path(folder, str(number)) for number in range(len(codes))]
+        for path, code in zip(paths, codes, strict=True):
+            path.write_bytes(code)
+        listed = "".join(f"{path}\n" for path in paths)
+        return copy.ask("hash-object", "-w", "--no-filters", "--stdin-paths", text=listed).split()
+
+
+def rearranged(copy: Copy, names: dict[str, str], codes: dict[str, bytes]) -> Copy:
+    """The copy with files under other names ({name: new name}) and with other contents.
+
+    codes: by the names that the files have now. The project's own commit stays what it was.
+    """
+    blobs = dict(zip(codes, stored(copy, list(codes.values())), strict=True))
+    entries = {
+        names.get(name, name): (mode, blobs.get(name, blob), stage)
+        for name, (mode, blob, stage) in copy.entries.items()
+    }
+    ends = {names.get(name, name): kind for name, kind in copy.line_ends.items()}
+    tree = tree_of(copy, entries, "moved")
+    words = ("commit-tree", tree, "-p", copy.head)
+    commit = copy.ask(*words, text="moved\n", **NOBODY).strip()
+    copy.ask("checkout", "--quiet", "--detach", commit)
+    return replace(copy, entries=entries, line_ends=ends)
+
+
+def tree_of(copy: Copy, entries: dict[str, Entry], index: str) -> str:
+    """The tree of some entries; index: the name of a file beside the copy that nobody else uses."""
+    lines = "".join(f"{mode} {blob}\t{name}\0" for name, (mode, blob, _) in entries.items())
+    variables = {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))}
+    copy.ask("update-index", "-z", "--index-info", text=lines, **variables)
+    return copy.ask("write-tree", **variables).strip()

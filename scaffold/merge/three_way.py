@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaffold.files import files_in
+from scaffold.git.index import Entry
 from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
 from scaffold.merge.changes import Change, changes
 from scaffold.merge.collisions import check_kinds
-from scaffold.merge.sandbox import Copy
+from scaffold.merge.sandbox import Copy, stored, tree_of
 from scaffold.template.answers import FILE
 
 RENAMES = ("merge.renames=true", "merge.directoryRenames=true", "merge.renameLimit=10000")
@@ -32,15 +33,18 @@ class Outcome:
     left_out: list[str] = field(default_factory=list)  # removed here, and the template changed it
     skipped: list[str] = field(default_factory=list)  # there already, and it was to stay
     conflicts: dict[str, str] = field(default_factory=dict)  # {name: what happened}
+    moved: dict[str, str] = field(default_factory=dict)  # {name: where a release has put it}
+    mentions: list[str] = field(default_factory=list)  # where else that names what has moved
+    unparsed: list[str] = field(default_factory=list)  # Python that may, and could not be read
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing in the project is other than before."""
-        return not (self.changed or self.added or self.removed or self.conflicts)
+        return not (self.changed or self.added or self.removed or self.moved or self.conflicts)
 
 
-def merge(copy: Copy, old: Path, new: Path, message: str) -> tuple[Outcome, list[Change]]:
-    """Merge the difference of two renders into the copy of a project: what it did, file by file.
+def merge(copy: Copy, old: Path, new: Path, message: str) -> Outcome:
+    """Merge the difference of two renders into the copy of a project: what it left undecided.
 
     The answers file is the new one, whatever stood there. Raises ScaffoldError where git fails.
     """
@@ -48,7 +52,7 @@ def merge(copy: Copy, old: Path, new: Path, message: str) -> tuple[Outcome, list
     answers = _answers(copy, old, new)
     trees = write_trees(copy, old, new)
     if trees[0] == trees[1]:
-        return Outcome(), []
+        return Outcome()
     base = copy.ask("commit-tree", trees[0], text="base\n", **NOBODY).strip()
     words = ("commit-tree", trees[1], "-p", base)
     theirs = copy.ask(*words, text=f"{message}\n", **NOBODY).strip()
@@ -58,14 +62,18 @@ def merge(copy: Copy, old: Path, new: Path, message: str) -> tuple[Outcome, list
     done = git(copy.folder, *pick, **NOBODY, **copy.variables)
     if done.returncode not in (0, 1):
         raise failed(copy.folder, done.stderr, AGAIN)
-    outcome = _settle(copy, answers, done.returncode == 1)
+    return _settle(copy, answers, done.returncode == 1)
+
+
+def tell(copy: Copy, outcome: Outcome) -> list[Change]:
+    """The files that are other than in the project, which the outcome tells from now on."""
     found = changes(copy)
     for change in found:
         if not change.after:
             outcome.removed.append(change.name)
         elif change.is_whole:
             (outcome.changed if change.before else outcome.added).append(change.name)
-    return outcome, found
+    return found
 
 
 def _answers(copy: Copy, old: Path, new: Path) -> bytes:
@@ -89,18 +97,12 @@ def write_trees(copy: Copy, old: Path, new: Path) -> list[str]:
     for path, name in paths:
         if copy.line_ends.get(name) == "crlf":
             path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    listed = "".join(f"{path}\n" for path, _ in paths)
-    written = copy.ask("hash-object", "-w", "--no-filters", "--stdin-paths", text=listed).split()
-    lines = {old: "", new: ""}
-    for (path, name), blob in zip(paths, written, strict=True):
+    blobs = stored(copy, [path.read_bytes() for path, _ in paths])
+    entries: dict[Path, dict[str, Entry]] = {old: {}, new: {}}
+    for (path, name), blob in zip(paths, blobs, strict=True):
         mode = "100755" if path.stat().st_mode & 0o100 else "100644"
-        lines[old if path.is_relative_to(old) else new] += f"{mode} {blob}\t{name}\0"
-    trees = []
-    for folder, entries in lines.items():
-        index = {"GIT_INDEX_FILE": str(folder.with_name(f"index-{folder.name}"))}
-        copy.ask("update-index", "-z", "--index-info", text=entries, **index)
-        trees.append(copy.ask("write-tree", **index).strip())
-    return trees
+        entries[old if path.is_relative_to(old) else new][name] = mode, blob, "0"
+    return [tree_of(copy, found, folder.name) for folder, found in entries.items()]
 
 
 def _version(copy: Copy) -> tuple[int, ...]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import files_in
 from scaffold.merge.apply import apply, check
-from scaffold.merge.changes import changes
+from scaffold.merge.collisions import check_hidden
 from scaffold.merge.preflight import ready
 from scaffold.merge.sandbox import Copy, copy_of
-from scaffold.merge.three_way import Outcome, merge
+from scaffold.merge.three_way import Outcome, merge, tell
 from scaffold.staging import staging
 from scaffold.template.answers import FILE
 from scaffold.template.render import render
@@ -70,15 +70,16 @@ def adopt(path: Path, answers: dict[str, str], way: str, message: str, dry_run: 
     with staging(Path(tempfile.gettempdir())) as room:
         new, old = render(template_folder(room), answers, room / "new"), room / "old"
         old.mkdir()
+        check_hidden(path, old, new)
         skipped = collisions(path, new) if way == "skip" else []
         for name in skipped:
             (new / name).unlink()
         copy = copy_of(place, room, keep=not dry_run)
-        outcome, found = merge(copy, old, new, message)
+        outcome = merge(copy, old, new, message)
         outcome.skipped = skipped
         if way == "overwrite":
             take_theirs(copy, outcome)
-            found = changes(copy)
+        found = tell(copy, outcome)
         if dry_run:
             check(place, found)
         else:
@@ -92,5 +93,4 @@ def take_theirs(copy: Copy, outcome: Outcome) -> None:
     if names:
         copy.ask("checkout", "--theirs", "--", *names)
         copy.ask("add", "--force", "--", *names)
-        outcome.changed += names
         outcome.conflicts.clear()

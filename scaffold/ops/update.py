@@ -15,13 +15,16 @@ from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
 from scaffold.git.repository import Place
 from scaffold.merge.apply import apply, check
 from scaffold.merge.changes import Change
+from scaffold.merge.collisions import check_hidden
 from scaffold.merge.preflight import ready
+from scaffold.merge.relocate import complete, relocate, tell_moves
 from scaffold.merge.sandbox import Copy, copy_of
-from scaffold.merge.three_way import Outcome, merge
-from scaffold.names import printable
+from scaffold.merge.three_way import Outcome, merge, tell
+from scaffold.names import is_engine, printable
 from scaffold.staging import staging
 from scaffold.template.answers import FILE, find_project, read_answers
 from scaffold.template.releases import numbers, questions_of, template_of, unknown, versions
+from scaffold.template.renames import renames_between
 from scaffold.template.render import render
 
 
@@ -76,6 +79,10 @@ def updating(folder: Path, to: str | None) -> Move:
             fact = f"scaffold {version} has no {question.name} `{printable(str(answer))}`"
             raise ScaffoldError(fact, f"choose an earlier one: {', '.join(known)}", USAGE)
         new[question.name] = answer
+    if is_engine(old["project_name"]) and version != answers.version:
+        fact = f"project name `{old['project_name']}` is a folder that each project has now"
+        remedy = f"set another project_name in {FILE}, git commit -a, and run it again"
+        raise ScaffoldError(fact, remedy, PRECONDITION)
     message = f"Update from scaffold {answers.version} to {version}"
     return Move(root, message, answers.version, old, version, new)
 
@@ -113,4 +120,11 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
         if not (copy.folder / FILE).exists():
             remedy = 'git add --all . && git commit -m "Keep the project"'
             raise ScaffoldError(f"git does not keep `{FILE}`", remedy, PRECONDITION)
-        yield place, copy, *merge(copy, old, new, move.message)
+        renames = renames_between(move.old_version, move.new_version)
+        followed = relocate(copy, old, new, renames)
+        check_hidden(place.root, old, new)
+        outcome = merge(followed.copy, old, new, move.message)
+        complete(followed)
+        found = tell(copy, outcome)
+        tell_moves(followed, outcome, new)
+        yield place, copy, outcome, found

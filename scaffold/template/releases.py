@@ -61,7 +61,7 @@ def questions_of(version: str) -> list[Question]:
 def unknown(version: str) -> ScaffoldError:
     """The error of a version whose template is not here."""
     fact = f"scaffold {version} is not known to the installed one ({__version__})"
-    remedy = "install that scaffold or a later one; nothing was changed"
+    remedy = "pip install --upgrade scaffold-train; nothing was changed"
     return ScaffoldError(fact, remedy, PRECONDITION)
 
 

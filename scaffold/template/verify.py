@@ -35,4 +35,5 @@ def verify(folder: Path) -> None:
 
 def _damaged(name: Path, why: str) -> ScaffoldError:
     fact = f"the installed template is damaged: `{name}`: {why}"
-    return ScaffoldError(fact, "nothing was changed; install scaffold again", FAILURE)
+    remedy = "nothing was changed; pip install --force-reinstall scaffold-train"
+    return ScaffoldError(fact, remedy, FAILURE)
