@@ -9,13 +9,9 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import new
-import sampler
-import saving
-import startup
-import step
-import switch
 from measure import Comparison
+from project import sampler, saving, step
+from tool import new, startup, switch
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- results -->", "<!-- end -->"

@@ -10,10 +10,10 @@ import time
 
 import torch
 import torch.distributed as dist
-from probe_data import Batch, record
 from torch import Tensor, nn
 
 from config import Config
+from probe_data import Batch, record
 
 FAULT = os.environ.get("PROBE_FAULT", "")
 # the call of loss_sums in which it shows: amid step 5, of two ranks

@@ -60,7 +60,7 @@ def test_every_console_block_runs(tmp_path: Path) -> None:
     assert run([sys.executable, "-m", "venv", str(tmp_path / "venv")]).status == 0
     result = run(CONSOLE[1], repository, env=fresh, seconds=600)
     assert result.status == 0, result.out[-3000:] + result.err[-3000:]
-    assert "4 passed" in result.out
+    assert "5 passed" in result.out
 
 
 def test_make_demo_takes_every_method_and_make_test_runs_these_tests() -> None:

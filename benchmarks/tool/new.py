@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from measure import Comparison, Pair, compare, cpu_seconds
 
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROUNDS = 7
 NAME, METHOD = "digits", "fabric"
 

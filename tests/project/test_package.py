@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from test_merge import repository
 
 from conftest import make, run
+from repositories import repository
 from scaffold.catalog.methods import METHODS
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from measure import Comparison, Pair, compare
-from step import make
+from project.step import make
 
 ROUNDS = 5
 LARGE, MEDIUM = 10**9, 10**6

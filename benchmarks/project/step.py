@@ -15,9 +15,9 @@ from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
 
 import torch
-from measure import Comparison, Pair, compare, cpu_seconds
-from turns import Run
 
+from measure import Comparison, Pair, compare, cpu_seconds
+from project.turns import Run
 from scaffold.catalog.methods import METHODS
 
 BIN = Path(sys.executable).parent

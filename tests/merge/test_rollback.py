@@ -7,27 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_merge import (
-    BASE,
-    NEWER,
-    TEXT,
-    call,
-    commit,
-    content,
-    killed,
-    later,
-    made,
-    refused,
-    repository,
-    state,
-    write,
-)
-
-# pytest finds the fixtures of test_merge.py by their names
-from test_merge import project as project
-from test_merge import templates as templates
 
 from conftest import scaffold
+from repositories import call, commit, content, repository, state, write
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.git import index
 from scaffold.git.lock import alone
@@ -36,6 +18,11 @@ from scaffold.merge import apply, journal
 from scaffold.merge.rollback import take_back
 from scaffold.ops.update import carry_out, rehearse
 from scaffold.template.answers import FILE
+from small_template import BASE, NEWER, TEXT, killed, later, made, refused
+
+# pytest finds the fixtures of test_three_way.py by their names
+from small_template import project as project
+from small_template import templates as templates
 
 
 def keeps(root: Path, name: str) -> bool:

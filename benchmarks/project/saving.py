@@ -15,7 +15,7 @@ from threading import Timer
 from typing import Self
 
 from measure import Comparison, Pair, compare
-from step import make
+from project.step import make
 
 ROUNDS = 7
 SIZES = {"100 MB": 8, "1 GB": 80}  # name: layers of 12 MiB, weights with the moments of AdamW

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probe import FLAGS, Run, descendants, disk_at, left_after, make_probe
 
 from conftest import MODULES, environment, launch, launch_line, metrics, run, start
+from probe import FLAGS, Run, descendants, disk_at, left_after, make_probe
 from scaffold.catalog.methods import METHODS
 
 SOAK = "SOAK" in os.environ

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_merge import call, commit, content, repository, state
-from test_parallel import conflicts
 
 from conftest import Result, launch, make, metrics, run, scaffold, train
+from repositories import call, commit, conflicts, content, repository, state
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
 from scaffold.git.repository import find_place

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from probe import alive, left_after, marked, wait_until
 
 from conftest import environment, launch_line, make, metrics, train
+from probe import alive, left_after, marked, wait_until
 from scaffold.catalog.methods import METHODS
 
 SOAK = "SOAK" in os.environ
@@ -355,7 +355,7 @@ IN_PLACE = '''
 
 def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     """As many do it: over the checkpoint before."""
-    from history import steps
+    from engine.retention import steps
 
     for _, path in steps(final.parent):
         path.rename(final)

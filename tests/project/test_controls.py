@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from probe import FLAGS, make_probe
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from conftest import (
@@ -23,6 +22,7 @@ from conftest import (
     train,
     weights,
 )
+from probe import FLAGS, make_probe
 from scaffold.catalog.methods import METHODS
 
 LAUNCHED = [method for method in METHODS if method != "spawn"]  # spawn has one machine

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_merge import TEXT, call, commit, content, repository, template, write
 
 from conftest import environment, run
+from repositories import call, commit, content, repository, write
 from scaffold.ops import update
 from scaffold.ops.update import Move, carry_out
 from scaffold.template.answers import FILE
+from small_template import TEXT, template
 
 NEWER = TEXT.replace("line_3 = 3\n", "line_3 = 33\n")
 OURS = "ours = 1\n"

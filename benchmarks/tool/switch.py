@@ -10,10 +10,9 @@ from shutil import copytree
 from tempfile import TemporaryDirectory
 
 from measure import Comparison, Pair, compare, cpu_seconds
-from new import BIN, copy_template
-
 from scaffold import __version__
 from scaffold.template.answers import FILE
+from tool.new import BIN, copy_template
 
 ROUNDS = 7
 IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")

@@ -13,7 +13,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from probe import BATCH, FLAGS, STEPS, STOPPED, Run, left_after, make_probe, numbers
 
 from conftest import (
     MODULES,
@@ -25,6 +24,7 @@ from conftest import (
     start,
     weights,
 )
+from probe import BATCH, FLAGS, STEPS, STOPPED, Run, left_after, make_probe, numbers
 from scaffold.catalog.methods import METHODS
 
 

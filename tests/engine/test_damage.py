@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from probe import disk_at
 
 from config import Config
 from conftest import environment, launch, make, metrics, run, train
 from engine import checkpoint, retention, storage
 from model import build_model
 from optimizer import build_optimizer
+from probe import disk_at
 
 SOAK = "SOAK" in os.environ
 DAMAGED, REFUSED = (400, 40) if SOAK else (40, 4)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_merge import call, commit, content, repository, state
 
 from conftest import ROOT, Result, environment, make, run
+from repositories import call, commit, content, repository, state
 from scaffold import __version__
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, UPDATE_WAITS, USAGE

@@ -27,7 +27,6 @@ import torch
 import torch.distributed as dist
 import torch.utils.collect_env
 import yaml
-from probe import Run, descendants, left_after, make_probe, wait_until
 from torch import nn
 
 from config import Config
@@ -36,6 +35,7 @@ from engine import checkpoint, inference, storage
 from engine.settings import to_toml
 from model import build_model
 from optimizer import build_optimizer
+from probe import Run, descendants, left_after, make_probe, wait_until
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import ScaffoldError
 from scaffold.names import check_name

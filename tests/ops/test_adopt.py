@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from test_merge import call, commit, content, repository, state, write
 
 from conftest import scaffold
+from repositories import call, commit, content, repository, state, write
 from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
 
 OURS = {"README.md": "# ours\n", "model.py": "ours = 1\n", "notes/a.txt": "a\n"}

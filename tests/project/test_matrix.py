@@ -88,7 +88,7 @@ def test_the_methods_reach_the_weights_of_a_single_process_with_text(
 def test_the_losses_are_the_golden_ones(
     projects: dict[str, Path], text_runs: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Changed on purpose only: `GOLDEN=write python -m pytest tests/test_matrix.py -k golden`."""
+    """Changed on purpose only: `GOLDEN=write python -m pytest tests/project -k golden`."""
     runs = {m: train(projects[m], tmp_path / m, *SHORT) for m in METHODS}
     found = {
         example: {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import TEMPLATE
+from repositories import conflicts
 from scaffold.catalog.methods import METHODS
 
 PAIRS = list(itertools.combinations(METHODS, 2))
@@ -101,14 +102,6 @@ def test_a_comment_stands_above_and_a_gap_below_each_line_of_the_method(a: str, 
                 f"line {first}: no comment above\n{text[first - 1]}"
             )
             assert not below or below.startswith(("#", ")")), f"line {first}: no gap below"
-
-
-def conflicts(ours: list[str], base: list[str], theirs: list[str], folder: Path) -> bool:
-    """Whether git cannot merge the change of method with the user's."""
-    for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
-        (folder / name).write_text("".join(text))
-    command = ["git", "merge-file", "-p", "-q", "ours", "base", "theirs"]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode != 0
 
 
 def test_a_switch_seldom_conflicts_with_an_edit(

@@ -511,8 +511,8 @@ def test_a_damaged_template_makes_no_project(
     with staging.staging(tmp_path / "work") as room:
         answers = {"project_name": "digits", "method": "fabric"}
         folder = render.render(template_folder(room), answers, room / "project")
-        (folder / "link.py").symlink_to("/etc/passwd")
-        with pytest.raises(ScaffoldError, match=r"`link\.py`: no plain file"):
+        (folder / "a_link.py").symlink_to("/etc/passwd")
+        with pytest.raises(ScaffoldError, match=r"`a_link\.py`: no plain file"):
             verify(folder)
     assert verified == [folder]
     assert listing(tmp_path / "work") == ["whole"]

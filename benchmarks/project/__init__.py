@@ -1,0 +1,1 @@
+"""What a project costs: its steps beside a loop by hand, its sampler, its checkpoints."""

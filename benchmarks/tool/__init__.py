@@ -1,0 +1,1 @@
+"""What the command line costs: its start, a new project, a change of method."""
