@@ -1,1 +1,1 @@
-"""The commands, one in each module: parse, call, print."""
+"""The commands, one in each module: parse, call, print. report.py prints what a move did."""

@@ -9,6 +9,7 @@ from scaffold.merge.three_way import Outcome
 from scaffold.names import printable
 from scaffold.terminal import show_json
 
+UNREAD = "what it imports stays; it does not parse, or lies beside another `engine`"
 WORDS = {
     "changed": "",
     "added": "",
@@ -57,7 +58,7 @@ def _lines(outcome: Outcome) -> list[str]:
         for path in sorted(paths)
     ]
     rows = [f"{'moved':9} {printable(a)}: {printable(b)}" for a, b in outcome.moved.items()] + rows
-    rows += [f"{'unread':9} {printable(path)}: not Python of today" for path in outcome.unparsed]
+    rows += [f"{'unread':9} {printable(path)}: {UNREAD}" for path in outcome.unparsed]
     rows += [f"{'look at':9} {printable(place)}" for place in outcome.mentions]
     rows += [f"{'conflict':9} {printable(path)}: {why}" for path, why in outcome.conflicts.items()]
     return rows

@@ -8,32 +8,21 @@ own code goes on importing what it did.
 import ast
 import re
 import shutil
-from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-
-import libcst as cst
+from pathlib import Path
 
 from scaffold.files import files_in
 from scaffold.merge.codemod.align import aligned
 from scaffold.merge.codemod.complete import completed
 from scaffold.merge.codemod.mentions import mentions
-from scaffold.merge.codemod.nodes import imported_modules
-from scaffold.merge.codemod.rewrite import rewritten
+from scaffold.merge.codemod.rewrite import UNREADABLE, rewritten
+from scaffold.merge.home import Dots, Home, find_dots, find_home
 from scaffold.merge.sandbox import Copy, contents, rearranged
 from scaffold.merge.three_way import Outcome
 from scaffold.template.renames import Name, Renames
 
-UNREADABLE = (cst.ParserSyntaxError, UnicodeDecodeError, RecursionError)
 PLAIN = "100"  # how the mode of a plain file begins
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where the modules of a project lie, and how its code calls them."""
-
-    folder: str = ""  # such as "src/digits/"; empty where they lie in the project's root
-    package: str = ""  # such as "digits"; empty where they import each other by their bare names
 
 
 @dataclass
@@ -41,11 +30,12 @@ class Relocated:
     """What was moved in the copy of a project."""
 
     copy: Copy
-    home: Home = Home()
-    defined: dict[str, set[str]] = field(default_factory=dict)  # what stands in a renamed module
+    home: Home = field(default_factory=Home)
     renames: Renames = field(default_factory=Renames)  # by the names that the project imports
+    defined: dict[str, set[str]] = field(default_factory=dict)  # what stands in a renamed module
     moved: dict[str, str] = field(default_factory=dict)  # {file: where it is now}
     unparsed: list[str] = field(default_factory=list)  # Python files that stay as they are
+    unsure: list[str] = field(default_factory=list)  # uses that may be of what has moved
 
 
 def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
@@ -56,79 +46,64 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
         return Relocated(copy)
     sources = contents(copy, [n for n, (mode, *_) in copy.entries.items() if _is_code(n, mode)])
     home = find_home(sources, ours)
-    known = renames
-    if home.package:
-        known = renames.under(home.package)
-        known = Renames(renames.modules | known.modules, renames.names | known.names)
-    moved = {
-        f"{home.folder}{name}": f"{home.folder}{target}"
-        for name, target in _files(renames).items()
-        if f"{home.folder}{name}" in sources
-    }
-    done = Relocated(copy, home, renames=known, moved=moved)
-    for module in renames.modules:
-        tree = ast.parse((old / f"{module.replace('.', '/')}.py").read_bytes())
-        stands = {getattr(node, "name", "") for node in tree.body} - {""}
-        done.defined[module] = done.defined[f"{home.package}.{module}"] = stands
-    touched = {*renames.modules, *(module for module, _ in renames.names)}
-    words = {module.rpartition(".")[2] for module in touched}
-    may_name = re.compile(rb"\b(%s)\b" % "|".join(sorted(words)).encode())
-    codes: dict[str, bytes] = {}  # by the names of today
-    relative: set[str] = set()
-    for name, code in sources.items():
-        if not may_name.search(code):
-            continue
-        target = moved.get(name, name)
-        module, after = module_of(name, home), module_of(target, home)
-        try:
-            codes[target] = rewritten(code, known, module, after, _beside(name, home, sources))
-        except UNREADABLE:
-            done.unparsed.append(target)
-        if any(dots for _, dots in _imported(code)):
-            relative.add(target)
+    # what a team has removed, or made a package or a link of, is theirs
+    gone = {module for module in ours if f"{home.folder}{module}.py" not in sources}
+    known = renames.within(ours - gone) if gone else renames
+    moved = {f"{home.folder}{a}": f"{home.folder}{b}" for a, b in _files(known).items()}
+    if home.package:  # some may run by their bare names all the same
+        inside = known.under(home.package)
+        known = Renames(known.modules | inside.modules, known.names | inside.names)
+    done = Relocated(copy, home, known, _defined(old, renames, home), moved)
+    dots = find_dots(sources, home, moved)
+    codes = _rewrite(sources, done)
+    modules = _modules(files_in(old), _files(renames)) | _modules(files_in(new), {})
     for render, table in ((old, renames), (new, Renames())):
-        _move_render(render, table, home, copy, relative)
+        _move_render(render, table, modules, home, copy, dots)
     for name in sorted(set(files_in(old)) & set(files_in(new)) & codes.keys()):
         texts = (old / name).read_bytes(), codes[name], (new / name).read_bytes()
-        first, codes[name] = aligned(*texts, module_of(name, home))
-        (old / name).write_bytes(first)
+        with suppress(*UNREADABLE):
+            first, codes[name] = aligned(*texts, home.module(name))
+            (old / name).write_bytes(first)
     names = {moved.get(name, name): name for name in sources}
     changed = {names[name]: code for name, code in codes.items() if code != sources[names[name]]}
     done.copy = rearranged(copy, moved, changed)
     return done
 
 
-def find_home(sources: dict[str, bytes], ours: set[str]) -> Home:
-    """Where most of the template's modules lie in a project, and the package that they are in."""
-    folders = Counter(str(path.parent) for path in map(PurePosixPath, sources) if path.stem in ours)
-    # of equals the one that is nearest to the root
-    best = min(folders, key=lambda name: (-folders[name], name.count("/"), name), default=".")
-    if best == ".":
-        return Home()
-    parts = best.split("/")
-    inside = [code for name, code in sources.items() if name.startswith(f"{best}/")]
-    called = {name for code in inside for name, _ in _imported(code)}
-    dots = any(dots for code in inside for _, dots in _imported(code))
-    for first in range(len(parts)):
-        package = ".".join(parts[first:])
-        if any(f"{name}.".startswith(f"{package}.") for name in called):
-            return Home(f"{best}/", package)
-    return Home(f"{best}/", parts[-1] if dots else "")
+def _rewrite(sources: dict[str, bytes], done: Relocated) -> dict[str, bytes]:
+    """The code that may name what has moved, by the files of today."""
+    touched = {*done.renames.modules, *(module for module, _ in done.renames.names)}
+    words = {module.rpartition(".")[2] for module in touched}
+    may_name = re.compile(rb"\b(%s)\b" % "|".join(sorted(words)).encode())
+    codes: dict[str, bytes] = {}
+    for name, code in sources.items():
+        if not may_name.search(code):
+            continue
+        target, others = done.moved.get(name, name), done.home.beside(name, sources)
+        before, after = done.home.module(name), done.home.module(target)
+        try:
+            made = rewritten(code, done.renames, before, after, others)
+        except UNREADABLE:
+            done.unparsed.append(target)
+            continue
+        if "engine" in others and made.code != code:  # it would mean the other one
+            done.unparsed.append(target)
+            continue
+        codes[target] = made.code
+        done.unsure += [f"{target} uses {old}, now {new}" for old, new in made.unsure]
+    return codes
 
 
-def module_of(name: str, home: Home) -> str:
-    """The dotted name of a file, as the project's code imports it."""
-    path = name.removesuffix(".py").split("/")
-    if home.folder and name.startswith(home.folder):
-        path = [*filter(None, home.package.split(".")), *path[home.folder.count("/") :]]
-    return ".".join(path)
-
-
-def _imported(code: bytes) -> list[tuple[str, int]]:
-    try:
-        return imported_modules(cst.parse_module(code))
-    except UNREADABLE:
-        return []
+def _defined(old: Path, renames: Renames, home: Home) -> dict[str, set[str]]:
+    """What stands in each module that has moved, by the names that the project has for it."""
+    found = {}
+    for module in renames.modules:
+        stands: set[str] = set()
+        for node in ast.parse((old / f"{module.replace('.', '/')}.py").read_bytes()).body:
+            targets = getattr(node, "targets", [getattr(node, "target", node)])
+            stands |= {getattr(target, "id", getattr(target, "name", "")) for target in targets}
+        found[module] = found[home.module(f"{home.folder}{module}.py")] = stands - {""}
+    return found
 
 
 def _is_code(name: str, mode: str) -> bool:
@@ -143,43 +118,44 @@ def _files(renames: Renames) -> dict[str, str]:
     }
 
 
-def _beside(name: str, home: Home, sources: dict[str, bytes]) -> frozenset[str]:
-    """The modules beside a file that lies elsewhere in the project: bare names mean them."""
-    folder = name.rpartition("/")[0]
-    if f"{folder}/" == home.folder or (not folder and not home.folder):
-        return frozenset()
-    paths = map(PurePosixPath, sources)
-    return frozenset(path.stem for path in paths if str(path.parent) == (folder or "."))
-
-
-def _move_render(
-    render: Path, renames: Renames, home: Home, copy: Copy, relative: set[str]
-) -> None:
-    """Bring a render to the files and the names of today, and into the package of the project.
-
-    relative: the files in which the project names its modules from where they are.
-    """
-    table, names = _files(renames), files_in(render)
-    modules = {
-        module_of(table.get(name, name), Home())
+def _modules(names: list[str], table: dict[str, str]) -> set[str]:
+    """The modules that a render has beside its tests, by their names of today."""
+    return {
+        Home().module(table.get(name, name))
         for name in names
         if name.endswith(".py") and not name.startswith("tests/")
     }
+
+
+def _move_render(
+    render: Path,
+    renames: Renames,
+    modules: set[str],
+    home: Home,
+    copy: Copy,
+    dots: Dots,
+) -> None:
+    """Bring a render to the files and the names of today, and into the package of the project.
+
+    modules: all that either render has, by their names of today.
+    dots: the files in which the project names its modules from where they are.
+    """
+    table, names = _files(renames), files_in(render)
     inside = Renames({module: f"{home.package}.{module}" for module in modules})
     folder = render.with_name(f"{render.name}-moved")
     for name in names:
         here, target = render / name, table.get(name, name)
-        is_module = module_of(target, Home()) in modules
+        is_module = Home().module(target) in modules
         if is_module or f"{home.folder}{target}" in copy.entries:
             target = f"{home.folder}{target}"
         if name.endswith(".py"):
-            before, after = module_of(name, Home()), module_of(table.get(name, name), Home())
+            before, after = Home().module(name), Home().module(table.get(name, name))
             code = here.read_bytes()
-            if renames.modules:
-                code = rewritten(code, renames, before, after, frozenset())
+            if renames.modules or renames.names:
+                code = rewritten(code, renames, before, after, frozenset()).code
             if home.package:
-                last = module_of(target, home)
-                code = rewritten(code, inside, after, last, relative=target in relative)
+                last = home.module(target)
+                code = rewritten(code, inside, after, last, relative=target in dots).code
             here.write_bytes(code)
         (folder / target).parent.mkdir(parents=True, exist_ok=True)
         here.rename(folder / target)
@@ -214,12 +190,14 @@ def tell_moves(followed: Relocated, outcome: Outcome, new: Path) -> None:
     }
     outcome.added = [name for name in outcome.added if name not in outcome.moved.values()]
     outcome.removed = [name for name in outcome.removed if name not in outcome.moved]
-    outcome.unparsed = followed.unparsed
+    outcome.unparsed, outcome.mentions = followed.unparsed, list(followed.unsure)
     if not outcome.moved:
         return
     copy = followed.copy
     for name in copy.ask("ls-files", "-z").split("\0"):
         path, ours = copy.folder / name, new / name
+        if path.is_symlink() and not path.exists():
+            outcome.mentions.append(f"{name} is a link to nothing")
         if not name or path.is_symlink() or not path.is_file():
             continue
         known = ours.read_bytes() if ours.is_file() else b""

@@ -1,7 +1,7 @@
 """What a release has renamed in a project: modules, and names that went to another module.
 
 An update moves a project's files by it and rewrites what the team's own code says of them
-(merge/codemod.py), before anything is merged.
+(merge/relocate.py), before anything is merged.
 """
 
 from dataclasses import dataclass, field
@@ -21,6 +21,10 @@ class Renames:
     def of(self, module: str, name: str) -> Name:
         """Where a name of a module is now."""
         return self.names.get((module, name), (self.modules.get(module, module), name))
+
+    def concerns(self, module: str) -> bool:
+        """Whether a module, or anything in it, has another name now."""
+        return module in self.modules or any(old == module for old, _ in self.names)
 
     def then(self, later: "Renames") -> "Renames":
         """What this one and a later one together do to the names of before."""
@@ -93,6 +97,7 @@ BY_RELEASE = {
         names={
             **_moved({"runtime": ["mix", "seed_everything"]}, "engine.random_state"),
             **_moved({"checkpoint": ["WRITER", "writing"]}, "engine.async_writer"),
+            **_moved({"diagnose": ["report", "show", "SHOWN"]}, "engine.check"),
             ("checkpoint", "finish_writing"): ("engine.async_writer", "finish"),
         },
     ),

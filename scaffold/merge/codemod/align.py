@@ -19,7 +19,7 @@ def aligned(old: bytes, mine: bytes, new: bytes, module: str) -> tuple[bytes, by
 
     old and new: what the template made and makes, mine: the project's; module: its dotted name in
     all three. Both stay as they are where a statement among the imports was changed on both sides.
-    Raises libcst.ParserSyntaxError where one does not parse.
+    Raises one of UNREADABLE (rewrite.py) where one does not parse.
     """
     files = [cst.parse_module(code) for code in (old, mine, new)]
     spans = [_span(file) for file in files]
@@ -28,7 +28,7 @@ def aligned(old: bytes, mine: bytes, new: bytes, module: str) -> tuple[bytes, by
     first, second, third = (
         list(file.body[span]) for file, span in zip(files, spans, strict=True) if span
     )
-    merged = _merged(first, second, third, module)
+    merged = _merged(first, second, third, module, _defined(files[1]) - _defined(files[0]))
     if merged is None:
         return old, mine
     made = [
@@ -37,6 +37,12 @@ def aligned(old: bytes, mine: bytes, new: bytes, module: str) -> tuple[bytes, by
         if span
     ]
     return made[0], made[1]
+
+
+def _defined(module: cst.Module) -> set[str]:
+    """The functions and classes at the top of a file."""
+    kinds = (cst.FunctionDef, cst.ClassDef)
+    return {statement.name.value for statement in module.body if isinstance(statement, kinds)}
 
 
 def _span(module: cst.Module) -> slice | None:
@@ -77,34 +83,48 @@ def _binds(atom: Atom) -> str:
 
 
 def _merged(
-    old: list[Statement], mine: list[Statement], new: list[Statement], module: str
+    old: list[Statement],
+    mine: list[Statement],
+    new: list[Statement],
+    module: str,
+    defined: set[str],
 ) -> list[Statement] | None:
-    """The new statements without what the team has removed, and what it has added at its place."""
+    """The new statements without what the team has removed, and what it has added at its place.
+
+    defined: what the team defines in the file itself. None where both sides bind the same name.
+    """
     atoms = [[_atoms(statement, module) for statement in block] for block in (old, mine, new)]
     before, now, after = ({atom for line in lines for atom in line} for lines in atoms)
     others = [{_text(s) for s in block if not _imports(s)} for block in (old, mine, new)]
     own, gone = now - before, before - now
-    bound = {_binds(atom) for atom in after - gone if atom[1] or atom[2]}
-    if others[0] != others[2] or bound & {_binds(atom) for atom in own if atom[1] or atom[2]}:
+    # what the template binds anew must not be what the team binds already
+    fresh = {_binds(atom) for atom in after - before}
+    plain = {_binds(atom) for atom in after - before if atom[1:] == ("", "")}
+    taken = {_binds(atom) for atom in own if atom[1:] != ("", "") or _binds(atom) not in plain}
+    if others[0] != others[2] or fresh & (taken | defined):
         return None
     known = [comment for statement in old for comment in comments(statement)]
     added: dict[int, list[Statement]] = {}  # behind which of the new statements; -1: before all
     notes: dict[int, list[str]] = {}  # above which of them
-    place = floor = -1
+    place = last = -1  # behind the statement before; behind all before
     for statement, line in zip(mine, atoms[1], strict=True):
         said = [comment for comment in comments(statement) if comment not in known]
         mates = [i for i, other in enumerate(atoms[2]) if set(other) & set(line)]
-        place = max(floor, mates[-1]) if mates else place
+        place = mates[-1] if mates else place
+        last = max([last, *mates])
         if line and not set(line) & own:  # ours
             notes.setdefault(max(0, mates[0] if mates else place), []).extend(said)
         elif line:
+            binds = {_binds(atom) for atom in set(line) & own}
+            place = last if binds & {_binds(atom) for atom in after} else place
             added.setdefault(place, []).append(_only(statement, own, module, known))
         elif _text(statement) not in others[0]:
+            # it may do something, with anything before it
+            place = last
             added.setdefault(place, []).append(statement)
-            floor = place  # it may do something: what comes after it stays after it
         else:
             twin = next(i for i, other in enumerate(new) if _text(other) == _text(statement))
-            place = max(floor, twin)
+            place, last = twin, max(last, twin)
             notes.setdefault(twin, []).extend(said)
     merged = added.get(-1, [])
     waiting: list[str] = []  # comments whose statement is gone

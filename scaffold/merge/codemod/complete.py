@@ -1,6 +1,8 @@
 """Imports a name that has gone to another module, where code in its old one still uses it."""
 
 import ast
+from collections.abc import Iterator
+from symtable import SymbolTable, symtable
 
 from scaffold.template.renames import Name
 
@@ -12,29 +14,36 @@ def completed(code: bytes, left: dict[str, Name]) -> bytes:
     """
     try:
         tree = ast.parse(code)
+        missing = _missing(code.decode("utf-8"))
     except (SyntaxError, ValueError, RecursionError):
         return code
-    used: set[str] = set()
-    bound: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound.add(node.name)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, ast.alias):
-            bound.add((node.asname or node.name).split(".")[0])
     lines = [
         f"from {module} import {new}" + (f" as {name}" if new != name else "")
         for name, (module, new) in sorted(left.items())
-        if name in used - bound
+        if name in missing
     ]
-    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    if not lines or not imports:
+    if not lines:
         return code
-    last = imports[-1].end_lineno or 0
+    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    docstring = tree.body[:1] if ast.get_docstring(tree) is not None else []
+    last = max((node.end_lineno or 0 for node in [*imports, *docstring]), default=0)
     parts = code.splitlines(keepends=True)
-    end = "\r\n" if parts[last - 1].endswith(b"\r\n") else "\n"
+    end = "\r\n" if parts[0].endswith(b"\r\n") else "\n"
     parts[last:last] = [f"{line}{end}".encode() for line in lines]
     return b"".join(parts)
+
+
+def _missing(code: str) -> set[str]:
+    """The names that a module uses and nothing in it binds, built-in ones among them."""
+    module = symtable(code, "", "exec")
+    bound = {s.get_name() for s in module.get_symbols() if s.is_assigned() or s.is_imported()}
+    return set(_globals(module)) - bound
+
+
+def _globals(scope: SymbolTable) -> Iterator[str]:
+    """The names that a scope, or one in it, takes from the module."""
+    for symbol in scope.get_symbols():
+        if symbol.is_referenced() and (symbol.is_global() or scope.get_type() == "module"):
+            yield symbol.get_name()
+    for inner in scope.get_children():
+        yield from _globals(inner)

@@ -51,5 +51,5 @@ def _pattern(module: str, defined: set[str]) -> re.Pattern[str]:
     path = rf"(?<![\w./-])(?:(?!engine/)[\w.-]+/)*{last}\.py\b"
     inside = "|".join(sorted(map(re.escape, defined))) or r"(?!)"
     return re.compile(
-        rf"{path}|[\"']{dotted}\.(?:{inside})\b|(?:\bfrom|\bimport|(?<!\w)-m)\s+{dotted}\b"
+        rf"{path}|(?<![\w.]){dotted}\.(?:{inside})\b|(?:\bfrom|\bimport|(?<!\w)-m)\s+{dotted}\b"
     )

@@ -58,6 +58,7 @@ def source(module: str, dots: int) -> dict[str, object]:
         "module": expression(module) if module else None,
         "relative": [cst.Dot()] * dots,
         "whitespace_after_from": cst.SimpleWhitespace(" "),
+        "whitespace_before_import": cst.SimpleWhitespace(" "),
     }
 
 
@@ -94,3 +95,15 @@ def imported_modules(module: cst.Module) -> list[tuple[str, int]]:
 
     module.visit(Collector())
     return found
+
+
+def in_place(before: cst.BaseExpression, after: cst.BaseExpression) -> cst.BaseExpression:
+    """An expression within the parentheses of another: `return(a)` needs them."""
+    inner: cst.CSTNode = before
+    while isinstance(inner, cst.Attribute) and not inner.lpar:
+        inner = inner.value
+    lpar, rpar = getattr(inner, "lpar", ()), getattr(inner, "rpar", ())
+    first: cst.CSTNode = after
+    while isinstance(first, cst.Attribute) and not first.lpar:
+        first = first.value
+    return after if getattr(first, "lpar", ()) else after.with_changes(lpar=lpar, rpar=rpar)

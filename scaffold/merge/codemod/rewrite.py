@@ -5,14 +5,30 @@ and comments stay as they are.
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper
 
-from scaffold.merge.codemod.nodes import comments
+from scaffold.merge.codemod.nodes import comments, in_place
 from scaffold.merge.codemod.plan import Plan
 from scaffold.template.renames import Renames
+
+# what reading code can raise: no Python of today, an encoding that is not there, nested too deep
+UNREADABLE = (
+    cst.ParserSyntaxError,
+    cst.CSTValidationError,
+    SyntaxError,
+    ValueError,
+    RecursionError,
+)
+
+
+class Rewritten(NamedTuple):
+    """The code of a module as it is now, and what in it may use a name that has moved."""
+
+    code: bytes
+    unsure: list[tuple[str, str]]  # (what may be one, what it would be)
 
 
 @lru_cache(256)  # most files of a project are still those of its render
@@ -23,18 +39,19 @@ def rewritten(
     after: str,
     others: frozenset[str] = frozenset(),
     relative: bool = False,
-) -> bytes:
+) -> Rewritten:
     """The code of a module, called `before` once and `after` now, with the names of today.
 
     others: modules that only look like renamed ones from here, as one that lies beside this one.
     relative: whether what is imported from its own package shall be named from there.
-    Raises libcst.ParserSyntaxError where it does not parse.
+    Raises one of UNREADABLE where it does not parse.
     """
     wrapper = MetadataWrapper(cst.parse_module(code))
     known = renames.within({*renames.modules, *(old for old, _ in renames.names)} - others)
     plan = Plan(wrapper, known, before, after, relative)
     plan.make()
-    return wrapper.module.visit(Rewriter(plan)).bytes if plan.is_needed else code
+    made = wrapper.module.visit(Rewriter(plan)).bytes if plan.is_needed else code
+    return Rewritten(made, sorted(plan.uses.unsure))
 
 
 class Rewriter(cst.CSTTransformer):
@@ -46,8 +63,8 @@ class Rewriter(cst.CSTTransformer):
 
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
         """Put what is planned into the place of a node."""
-        if original_node in self.plan.uses:
-            return self.plan.uses[original_node]
+        if original_node in self.plan.uses.changed:
+            return in_place(original_node, self.plan.uses.changed[original_node])
         if isinstance(original_node, (cst.SimpleStatementLine, cst.SimpleStatementSuite)):
             return self.of_line(original_node, updated_node)
         return super().on_leave(original_node, updated_node)

@@ -1,0 +1,97 @@
+"""Where the modules of a project lie, and how its code calls them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import libcst as cst
+
+from scaffold.merge.codemod.nodes import imported_modules
+from scaffold.merge.codemod.rewrite import UNREADABLE
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of the modules, and the package that it is."""
+
+    folder: str = ""  # such as "src/digits/"; empty where they lie in the project's root
+    package: str = ""  # such as "digits"; empty where they import each other by their bare names
+
+    def module(self, name: str) -> str:
+        """The dotted name of a file, as the project's code imports it."""
+        path = name.removesuffix(".py").split("/")
+        if self.folder and name.startswith(self.folder):
+            path = [*filter(None, self.package.split(".")), *path[self.folder.count("/") :]]
+        return ".".join(path)
+
+    def beside(self, name: str, sources: dict[str, bytes]) -> frozenset[str]:
+        """The modules beside a file that lies elsewhere in the project: bare names mean them."""
+        folder = f"{name.rpartition('/')[0]}/".lstrip("/")
+        if folder == self.folder:
+            return frozenset()
+        below = (other.removeprefix(folder) for other in sources if other.startswith(folder))
+        return frozenset(other.partition("/")[0].removesuffix(".py") for other in below)
+
+
+def find_home(sources: dict[str, bytes], ours: set[str]) -> Home:
+    """The home of a project. sources: its Python files; ours: the modules that the template made.
+
+    Of several folders with modules of ours it is the one nearest to the root that has at least half
+    as many as any: the others may be copies that a team keeps.
+    """
+    folders = Counter(str(path.parent) for path in map(PurePosixPath, sources) if path.stem in ours)
+    many = [name for name, count in folders.items() if 2 * count >= max(folders.values())]
+    best = min(many, key=lambda name: (name != ".", name.count("/"), name), default=".")
+    if best == ".":
+        return Home()
+    parts = best.split("/")
+    word = parts[-1].encode()  # who is outside and does not say it, does not name the package
+    looked = {
+        name: imported(code)
+        for name, code in sources.items()
+        if name.startswith(f"{best}/") or word in code
+    }
+    called = {name for found in looked.values() for name, dots in found if not dots}
+    for first in range(len(parts)):
+        package = ".".join(parts[first:])
+        if called & {package, *(f"{package}.{module}" for module in ours)}:
+            return Home(f"{best}/", package)
+    if not any(dots for name in looked if name.startswith(best) for _, dots in looked[name]):
+        return Home(f"{best}/")
+    first = len(parts) - 1
+    while first and f"{'/'.join(parts[:first])}/__init__.py" in sources:
+        first -= 1
+    return Home(f"{best}/", ".".join(parts[first:]))
+
+
+@dataclass(frozen=True)
+class Dots:
+    """In which files a project names its modules from where they are."""
+
+    files: frozenset[str]
+    others: frozenset[str]
+
+    def __contains__(self, name: object) -> bool:
+        """What the project does not have is written as most of its files are."""
+        return name in self.files or (
+            name not in self.others and len(self.files) > len(self.others)
+        )
+
+
+def find_dots(sources: dict[str, bytes], home: Home, moved: dict[str, str]) -> Dots:
+    """The files of a package that do so, by their names of today."""
+    kinds: dict[bool, set[str]] = {True: set(), False: set()}
+    for name, code in sources.items() if home.package else ():
+        found = imported(code) if name.startswith(home.folder) else []
+        first = home.package.partition(".")[0]
+        if any(dots or called.partition(".")[0] == first for called, dots in found):
+            kinds[any(dots for _, dots in found)].add(moved.get(name, name))
+    return Dots(frozenset(kinds[True]), frozenset(kinds[False]))
+
+
+def imported(code: bytes) -> list[tuple[str, int]]:
+    """(module, dots before it) of all imports; none where the code does not parse."""
+    try:
+        return imported_modules(cst.parse_module(code))
+    except UNREADABLE:
+        return []
