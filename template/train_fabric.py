@@ -12,6 +12,7 @@ from lightning.fabric.strategies import DDPStrategy
 from config import Config
 from data import augment, build_datasets
 from engine import checkpoint, distributed, failures, profiling, signals
+from engine.check import report
 from engine.dataloader import Reader, build_loader, build_val_loader, to_device
 from engine.evaluation import evaluate
 from engine.metrics import Log
@@ -111,7 +112,7 @@ def main(config: Config) -> None:
 
         optimizer.step()
         if config.check:
-            profiling.report(config, net, loader, device)
+            report(config, net, loader, device)
         optimizer.zero_grad()
         log.train(step, totals, lr, grad_norm)
         last = distributed.is_last(step, totals, grad_norm, config)

@@ -11,7 +11,8 @@ data and checkpoints
     sampler        which samples each rank reads, in which order
 
 settings and metrics
-    profiling      --check and --profile
+    check          --check: one step, and what it did
+    profiling      --profile: where the time goes
     metrics        metrics.jsonl, the lines on the terminal, and the tracker
     settings       the command line, and what is refused before a run begins
 

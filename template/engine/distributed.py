@@ -1,4 +1,4 @@
-"""What every rank needs and no method owns: launch variables, threads, its end."""
+"""What every rank needs and no method owns: launch variables, threads, compiling, its end."""
 
 import logging
 import math

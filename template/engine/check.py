@@ -1,0 +1,45 @@
+"""`--check`: one step, and what it did: sizes, shares, memory, parameters without a gradient."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from config import Config
+from engine.errors import leave_if
+from engine.metrics import peak_memory
+
+SHOWN = 8  # samples of each rank
+
+
+def report(config: Config, net: nn.Module, loader: Any, device: torch.device) -> None:
+    """Print what one step did: sizes, shares, parameters, memory. Every rank must call it."""
+    world_size = dist.get_world_size()
+    # no more than the step's: some loaders read ahead
+    mine = loader.dataset.read[: config.global_batch_size // world_size]
+    told: list[Any] = [None] * world_size
+    dist.all_gather_object(told, (mine, peak_memory(device)))
+    parameters = dict(net.named_parameters())
+    without = [name for name, parameter in parameters.items() if parameter.grad is None]
+    if dist.get_rank() == 0:
+        show(config, told, parameters, without)
+    fact = f"the loss does not depend on {len(without)} parameters, so no rank gets their gradients"
+    remedy = "use them in the forward pass, or remove them: every training step would wait for them"
+    leave_if([(fact, remedy)] if without else [], status=1)
+
+
+def show(
+    config: Config, told: list[Any], parameters: dict[str, nn.Parameter], without: list[str]
+) -> None:
+    """Print a report; told: (samples read, peak memory in MiB) of each rank."""
+    world_size, size = len(told), config.micro_batch_size
+    accumulate = config.accumulate(world_size)
+    passes = f"{size} samples per rank and pass x {world_size} ranks x {accumulate} passes"
+    print(f"check: global batch {config.global_batch_size} = {passes}")
+    for rank, (samples, memory) in enumerate(told):
+        shown = ", ".join(map(str, samples[:SHOWN])) + (", ..." if len(samples) > SHOWN else "")
+        print(f"check: rank {rank} read {len(samples)} samples: {shown}; peak {memory:.0f} MiB")
+    count = sum(parameter.numel() for parameter in parameters.values())
+    print(f"check: {count} parameters in {len(parameters)} tensors")
+    print(f"check: parameters without a gradient: {', '.join(without) or 'none'}", flush=True)
