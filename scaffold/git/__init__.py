@@ -1,4 +1,4 @@
-"""Git, asked and told: the one way in which this tool does so.
+"""Git, asked and told.
 
 run          one call of git, alone with its settings
 repository   a project in its repository: where it lies there

@@ -1,1 +1,8 @@
-"""Looks at what training needs on this machine, before a run fails in its own words."""
+"""Looks at what training needs on this machine, before a run fails in its own words.
+
+checks       all of them, one after the other
+machine      what the machine gives: git, names, ports, limits
+finding      what was found of one thing
+facts        a program for the Python that trains: what it knows of torch
+ranks        another one: two processes that add up
+"""
