@@ -2,12 +2,19 @@
 PYTHON ?= python3
 METHOD ?= fabric
 BIN := .venv/bin
+DEMO := build/env-$(METHOD)
 
 .PHONY: demo test lint soak audit bench clean
 .DELETE_ON_ERROR:
 
-demo: .venv/ready
-	$(BIN)/python tools/demo.py $(METHOD)
+demo: $(DEMO)/ready
+	$(DEMO)/bin/python tools/demo.py $(METHOD)
+
+# the tool alone; demo.py adds what the project says that it needs
+$(DEMO)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
 
 # a worker per core; the tests of a file share what they have made
 test: lint

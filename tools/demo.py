@@ -9,12 +9,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from scaffold.catalog.methods import METHODS
 
 BIN = Path(sys.executable).parent
 FOLDER = Path("build").resolve()
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 
 
 def main(name: str) -> None:
@@ -25,9 +27,17 @@ def main(name: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     run(["scaffold", "new", "--method", name, str(project)], Path.cwd())
     print(flush=True)
+    install(project)
     run(shlex.split(METHODS[name].launch), project)
     last = json.loads((project / "runs/default/metrics.jsonl").read_text().splitlines()[-1])
     print(f"\nvalidation accuracy {last['val_accuracy']:.1%} after {last['step']} steps, {project}")
+
+
+def install(project: Path) -> None:
+    """Bring what the project needs into this environment, in the tested versions, and no more."""
+    needs = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
+    quiet = ["--quiet", "--disable-pip-version-check", "--constraint", str(CONSTRAINTS)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *quiet, *needs], check=True)
 
 
 def run(command: list[str], folder: Path) -> None:
