@@ -6,6 +6,7 @@ own code goes on importing what it did.
 """
 
 import ast
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -193,16 +194,19 @@ def tell_moves(followed: Relocated, outcome: Outcome, new: Path) -> None:
     outcome.unparsed, outcome.mentions = followed.unparsed, list(followed.unsure)
     if not outcome.moved:
         return
-    copy = followed.copy
-    for name in copy.ask("ls-files", "-z").split("\0"):
+    copy, package = followed.copy, f"{followed.home.package}.".lstrip(".")
+    modules = {a: b for a, b in followed.renames.modules.items() if a.startswith(package)}
+    for name in filter(None, copy.ask("ls-files", "-z").split("\0")):
         path, ours = copy.folder / name, new / name
-        if path.is_symlink() and not path.exists():
-            outcome.mentions.append(f"{name} is a link to nothing")
-        if not name or path.is_symlink() or not path.is_file():
-            continue
-        known = ours.read_bytes() if ours.is_file() else b""
-        found = mentions(name, path.read_bytes(), known, followed.renames.modules, followed.defined)
-        outcome.mentions += [
-            f"{name}:{line} names {module}, now {followed.renames.modules[module]}"
-            for line, module in found
-        ]
+        if path.is_symlink():
+            target = os.path.relpath(path.parent / path.readlink(), copy.folder)
+            if target in followed.moved:
+                outcome.mentions.append(f"{name} links to {target}, now {followed.moved[target]}")
+        elif path.is_file():
+            known = ours.read_bytes() if ours.is_file() else b""
+            outcome.mentions += [
+                f"{name}:{line} names {module}, now {modules[module]}"
+                for line, module in mentions(
+                    name, path.read_bytes(), known, modules, followed.defined
+                )
+            ]
