@@ -20,7 +20,7 @@ from scaffold.merge.codemod.mentions import mentions
 from scaffold.merge.codemod.rewrite import UNREADABLE, rewritten
 from scaffold.merge.home import Dots, Home, find_dots, find_home
 from scaffold.merge.sandbox import Copy, contents, rearranged
-from scaffold.merge.three_way import Outcome
+from scaffold.merge.three_way import Outcome, merge
 from scaffold.template.renames import Name, Renames
 
 PLAIN = "100"  # how the mode of a plain file begins
@@ -37,6 +37,18 @@ class Relocated:
     moved: dict[str, str] = field(default_factory=dict)  # {file: where it is now}
     unparsed: list[str] = field(default_factory=list)  # Python files that stay as they are
     unsure: list[str] = field(default_factory=list)  # uses that may be of what has moved
+
+
+def merge_moved(copy: Copy, old: Path, new: Path, renames: Renames, message: str) -> Outcome:
+    """Merge the difference of two renders into the copy of a project, as three_way.merge does.
+
+    What the releases between them have renamed is moved first, in all three.
+    """
+    followed = relocate(copy, old, new, renames)
+    outcome = merge(followed.copy, old, new, message)
+    complete(followed)
+    note_moves(followed, outcome, new)
+    return outcome
 
 
 def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
@@ -182,15 +194,13 @@ def complete(followed: Relocated) -> None:
             followed.copy.ask("add", "--force", "--", f":(literal){path}")
 
 
-def tell_moves(followed: Relocated, outcome: Outcome, new: Path) -> None:
-    """Tell what has moved, and where else it is named."""
+def note_moves(followed: Relocated, outcome: Outcome, new: Path) -> None:
+    """Note in the outcome what has moved, and where else it is named."""
     outcome.moved = {
         name: target
         for name, target in followed.moved.items()
-        if target in {*outcome.added, *outcome.conflicts}
+        if (followed.copy.folder / target).exists()
     }
-    outcome.added = [name for name in outcome.added if name not in outcome.moved.values()]
-    outcome.removed = [name for name in outcome.removed if name not in outcome.moved]
     outcome.unparsed, outcome.mentions = followed.unparsed, list(followed.unsure)
     if not outcome.moved:
         return

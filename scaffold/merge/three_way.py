@@ -68,7 +68,10 @@ def merge(copy: Copy, old: Path, new: Path, message: str) -> Outcome:
 def tell(copy: Copy, outcome: Outcome) -> list[Change]:
     """The files that are other than in the project, which the outcome tells from now on."""
     found = changes(copy)
+    moved = {*outcome.moved, *outcome.moved.values()}
     for change in found:
+        if change.name in moved:
+            continue
         if not change.after:
             outcome.removed.append(change.name)
         elif change.is_whole:

@@ -17,7 +17,6 @@ from scaffold.merge.apply import apply, check
 from scaffold.merge.changes import Change
 from scaffold.merge.collisions import check_hidden
 from scaffold.merge.preflight import ready
-from scaffold.merge.relocate import complete, relocate, tell_moves
 from scaffold.merge.sandbox import Copy, copy_of
 from scaffold.merge.three_way import Outcome, merge, tell
 from scaffold.names import is_engine, printable
@@ -121,10 +120,12 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
             remedy = 'git add --all . && git commit -m "Keep the project"'
             raise ScaffoldError(f"git does not keep `{FILE}`", remedy, PRECONDITION)
         renames = renames_between(move.old_version, move.new_version)
-        followed = relocate(copy, old, new, renames)
+        if renames.modules or renames.names:
+            # imports libcst, which takes a fifth of a second
+            from scaffold.merge.relocate import merge_moved
+
+            outcome = merge_moved(copy, old, new, renames, move.message)
+        else:
+            outcome = merge(copy, old, new, move.message)
         check_hidden(place.root, old, new)
-        outcome = merge(followed.copy, old, new, move.message)
-        complete(followed)
-        found = tell(copy, outcome)
-        tell_moves(followed, outcome, new)
-        yield place, copy, outcome, found
+        yield place, copy, outcome, tell(copy, outcome)
