@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 import torch
 
+from forked import Forker
 from scaffold.catalog.methods import METHODS
 from scaffold.ops import create
 
@@ -57,6 +58,9 @@ def environment(**more: str) -> dict[str, str]:
         variables["CUDA_VISIBLE_DEVICES"] = "-1"
     chosen = variables | more
     return {name: value for name, value in chosen.items() if value}  # an empty one is not set
+
+
+FORKERS: list[Forker] = []  # the one of this process, where it was needed
 
 
 @dataclass
@@ -122,16 +126,43 @@ def launch_line(
 
 
 def launch(
-    folder: Path, *flags: object, program: str = "train.py", processes: int = 2, **env: str
+    folder: Path,
+    *flags: object,
+    program: str = "train.py",
+    processes: int = 2,
+    forked: bool = False,
+    **env: str,
 ) -> Result:
-    """Start a project's program as its third line says, on this number of processes."""
+    """Start a project's program as its third line says, on this number of processes.
+
+    forked: by ranks that are forked (forked.py), for what is said of training and of no launcher.
+    """
     command = launch_line(folder, *flags, program=program, processes=processes)
-    return run(command, folder, env=environment(**env))
+    if not forked:
+        return run(command, folder, env=environment(**env))
+    if command[0] == "python" and processes > 1 and "fabric" in (folder / program).read_text():
+        # Fabric would start the others itself
+        command[:1] = ["torchrun", "--nproc-per-node", str(processes)]
+    if not FORKERS:
+        FORKERS.append(Forker(environment()))
+    with tempfile.TemporaryDirectory() as files:
+        out, err = Path(files, "out"), Path(files, "err")
+        request = {"command": command, "folder": str(folder), "env": environment(**env)}
+        status = FORKERS[0].run(request | {"out": str(out), "err": str(err), "seconds": 120})
+        return Result(status, out.read_text(), err.read_text())
 
 
-def train(folder: Path, run_dir: Path, *flags: object, processes: int = 2, **env: str) -> Path:
+def train(
+    folder: Path,
+    run_dir: Path,
+    *flags: object,
+    processes: int = 2,
+    forked: bool = False,
+    **env: str,
+) -> Path:
     """Train a project into the run directory, to the end."""
-    result = launch(folder, "--run_dir", run_dir, *flags, processes=processes, **env)
+    flags = ("--run_dir", run_dir, *flags)
+    result = launch(folder, *flags, processes=processes, forked=forked, **env)
     assert result.status == 0, result.out + result.err
     return run_dir
 

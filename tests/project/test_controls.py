@@ -48,7 +48,8 @@ def right_and_wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     validation = validation.replace("            dist.all_reduce(totals)\n", "")
     (wrong / "train.py").write_text(f"{training}# ---- 6. validate{validation}")
     flags = [*FLAGS, "--steps", 4]
-    return train(right, parent / "a", *flags), train(wrong, parent / "b", *flags)
+    first = train(right, parent / "a", *flags, forked=True)
+    return first, train(wrong, parent / "b", *flags, forked=True)
 
 
 def test_a_mean_of_means_would_be_seen(right_and_wrong: tuple[Path, Path]) -> None:
@@ -86,6 +87,7 @@ def test_validation_that_draws_random_numbers_of_training_would_be_seen(tmp_path
                 "--validate_every",
                 every,
                 processes=1,
+                forked=True,
             )
             for every in (2, 6)
         ]
@@ -150,7 +152,7 @@ def test_compiling_changes_the_speed_and_not_what_is_saved(
 ) -> None:
     """Row 15: bare names in the checkpoint, under every method."""
     flags = ["--steps", 3, "--width", 8, "--micro_batch_size", 32, "--log_every", 1]
-    eager = train(projects["torchrun"], tmp_path / "eager", *flags)
+    eager = train(projects["torchrun"], tmp_path / "eager", *flags, forked=True)
     for method, project in projects.items():
         cache = str(tmp_path / "cache")
         compiled = train(

@@ -57,7 +57,7 @@ def test_choices_work_together(
     flags += ["--width", 16, *(["--compile"] if row["compile"] else [])]
     cache = str(tmp_path_factory.getbasetemp() / "inductor")
     env = {"WANDB_MODE": "offline", "TORCHINDUCTOR_CACHE_DIR": cache}
-    lines = metrics(train(project, tmp_path / "run", *flags, **env))  # type: ignore[arg-type]  # no number
+    lines = metrics(train(project, tmp_path / "run", *flags, processes=2, forked=True, **env))
     assert [line["step"] for line in lines] == [1, 2, 2]
     assert all(math.isfinite(value) for line in lines for value in line.values())
     assert lines[1]["loss"] < lines[0]["loss"] + 0.5
@@ -68,8 +68,9 @@ def text_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """20 steps of the text example on two processes for each method, and on one process."""
     parent = tmp_path_factory.mktemp("text")
     projects = {m: make(parent / m, m, example="text", tracker="none") for m in METHODS}
-    runs = {m: train(projects[m], parent / f"{m}-run", *SHORT) for m in METHODS}
-    return runs | {"one": train(projects["torchrun"], parent / "one", *SHORT, processes=1)}
+    runs = {m: train(projects[m], parent / f"{m}-run", *SHORT, forked=True) for m in METHODS}
+    one = train(projects["torchrun"], parent / "one", *SHORT, processes=1, forked=True)
+    return runs | {"one": one}
 
 
 def test_the_methods_reach_the_weights_of_a_single_process_with_text(
@@ -89,7 +90,7 @@ def test_the_losses_are_the_golden_ones(
     projects: dict[str, Path], text_runs: dict[str, Path], tmp_path: Path
 ) -> None:
     """Changed on purpose only: `GOLDEN=write python -m pytest tests/project -k golden`."""
-    runs = {m: train(projects[m], tmp_path / m, *SHORT) for m in METHODS}
+    runs = {m: train(projects[m], tmp_path / m, *SHORT, forked=True) for m in METHODS}
     found = {
         example: {
             m: [line.get("loss", line.get("val_loss")) for line in metrics(done[m])]
@@ -113,7 +114,7 @@ def losses(run_dir: Path) -> list[float]:
 def test_a_run_is_handed_from_method_to_method(projects: dict[str, Path], tmp_path: Path) -> None:
     """Torchrun to fabric to accelerate to spawn, each for 15 steps."""
     flags = ["--steps", 60, "--checkpoint_every", 15, "--keep", 4, "--micro_batch_size", 16]
-    whole = train(projects["torchrun"], tmp_path / "whole", *flags)
+    whole = train(projects["torchrun"], tmp_path / "whole", *flags, forked=True)
     run_dir = Path(copytree(whole, tmp_path / "handed"))
     for step, method in ((15, "fabric"), (30, "accelerate"), (45, "spawn")):
         for later in range(step + 15, 75, 15):
@@ -121,6 +122,6 @@ def test_a_run_is_handed_from_method_to_method(projects: dict[str, Path], tmp_pa
         for best in run_dir.glob("checkpoints/step-*"):
             if int(best.name.removeprefix("step-")) > step:
                 rmtree(best)
-        train(projects[method], run_dir, *flags)
+        train(projects[method], run_dir, *flags, forked=True)
     assert largest_difference(weights(run_dir, 60), weights(whole, 60)) <= 1e-5
     assert losses(run_dir) == pytest.approx(losses(whole), rel=1e-4)

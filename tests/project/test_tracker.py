@@ -53,10 +53,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         flags = ("--log_every", 5, "--validate_every", 10, "--checkpoint_every", 10)
         env = SECRETS | OWN
         run_dir = project / "runs" / "default"
-        train(project, run_dir, *flags, "--steps", 20, processes=2, **env)
+        train(project, run_dir, *flags, "--steps", 20, processes=2, forked=False, **env)
         checkpoint = run_dir / "checkpoints" / "step-000000020"
         checkpoint.rename(run_dir / "lost")  # as if the run had been killed before it
-        train(project, run_dir, *flags, "--steps", 30, processes=2, **env)
+        train(project, run_dir, *flags, "--steps", 30, processes=2, forked=False, **env)
         return run_dir
 
     return runs

@@ -45,9 +45,9 @@ def runs(
     While the third part starts, rank 1 sees no checkpoints.
     """
     project, parent = probes[request.param], tmp_path_factory.mktemp("runs")
-    alone = Run(project, parent / "alone", processes=1, OMP_NUM_THREADS="")
+    alone = Run(project, parent / "alone", processes=1, forked=True, OMP_NUM_THREADS="")
     first = Run(project, parent / "parts", "--profile", "2:3", PROBE_FAULT="SIGTERM")
-    second = Run(project, parent / "parts", processes=3, PROBE_BLIND="1")
+    second = Run(project, parent / "parts", processes=3, forked=True, PROBE_BLIND="1")
     return alone, first, second
 
 
@@ -166,7 +166,7 @@ def test_check_names_the_parameters_that_get_no_gradient(
     probes: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
     """Row 26; and it shows the samples that were really read, and leaves nothing."""
-    ended = Run(probes[method], tmp_path / "run", "--check", PROBE_FAULT="dead")
+    ended = Run(probes[method], tmp_path / "run", "--check", forked=True, PROBE_FAULT="dead")
     assert ended.result.status == 1
     out, err = ended.result.out, ended.result.err
     assert "check: global batch 12 = 2 samples per rank and pass x 2 ranks x 3 passes\n" in out
@@ -199,7 +199,8 @@ def test_a_loss_or_gradient_that_is_no_number_on_one_rank_ends_all_and_is_not_sa
     # three passes a step, and of each validation after four steps this rank has five or four
     call = 3 * (step - 1) + 2 + (step - 1) // 4 * (5 - rank)
     where = {"PROBE_FAULT": fault, "PROBE_RANK": str(rank), "PROBE_CALL": str(call)}
-    ended = Run(probes[method], tmp_path / "run", "--checkpoint_every", 1, **where)
+    flags = ("--checkpoint_every", 1)
+    ended = Run(probes[method], tmp_path / "run", *flags, forked=True, **where)
     assert ended.result.status != 0
     name = {"nan": f"loss of step {step} on rank {rank}", "gradient": f"gradient of step {step}"}
     assert f"error: the {name[fault]} is nan\n" in ended.result.err
@@ -212,7 +213,8 @@ def test_replicas_that_went_apart_end_the_run_before_they_are_saved(
     probes: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
     """Row 27: a forward pass beside the wrapper, whose gradients nobody averages."""
-    ended = Run(probes[method], tmp_path / "run", "--checkpoint_every", 2, PROBE_FAULT="bypass")
+    flags = ("--checkpoint_every", 2)
+    ended = Run(probes[method], tmp_path / "run", *flags, forked=True, PROBE_FAULT="bypass")
     assert ended.result.status != 0
     assert "error: after step 2 the ranks differ in 4 of 5 tensors, first in `" in ended.result.err
     assert not list(tmp_path.glob("run/checkpoints/*"))

@@ -1,0 +1,181 @@
+"""Ranks that are forked from a process which has torch, lightning and accelerate already.
+
+Starting Python and importing these takes most of the time of a short training. What is said about
+training may use this; what is said about a launcher starts the real one. That both give the same
+bits is a test (project/test_training.py).
+
+Run as a program, this is the process that forks. It reads a request per line, as JSON: a command as
+a project's first lines say it, its folder, its environment and the files for what it prints. It
+forks a process that leads the ranks, as torchrun does, and tells how that ended.
+"""
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+Request = dict[str, Any]
+
+
+class Forker:
+    """The process that forks, seen from a test; it goes with the process that has made it."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        command = [sys.executable, __file__]
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(command, env=env, text=True, process_group=0, **streams)
+
+    def run(self, request: Request) -> int:
+        """The exit status of a command; all it started is gone when this returns.
+
+        Raises subprocess.TimeoutExpired after request["seconds"].
+        """
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin
+        assert stdout
+        stdin.write(f"{json.dumps(request)}\n")
+        stdin.flush()
+        told = json.loads(stdout.readline())
+        if told["late"]:
+            raise subprocess.TimeoutExpired(request["command"], request["seconds"])
+        return int(told["status"])
+
+
+def serve() -> None:
+    """Fork a leader for each request, until nobody asks any more."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    import_libraries()
+    for line in sys.stdin:
+        request = json.loads(line)
+        late: list[bool] = []
+        leader = fork(partial(lead, request))
+
+        def kill(_number: int, _frame: Any, leader: int = leader, late: list[bool] = late) -> None:
+            late.append(True)
+            os.killpg(leader, signal.SIGKILL)
+
+        signal.signal(signal.SIGALRM, kill)
+        signal.alarm(int(request["seconds"]))
+        _, status = os.waitpid(leader, 0)
+        signal.alarm(0)
+        code = os.waitstatus_to_exitcode(status)
+        answers.write(json.dumps({"status": code, "late": bool(late)}) + "\n")
+        answers.flush()
+
+
+def import_libraries() -> None:
+    """What a project of any method imports, and no module of a project."""
+    import accelerate
+    import lightning.fabric
+    import torch.multiprocessing as mp
+    import torch.utils.data
+    import torch.utils.tensorboard
+    import tqdm
+    import tyro
+
+    assert all((accelerate, lightning.fabric, torch.utils, tqdm, tyro))
+    # what mp.spawn starts, too
+    mp.spawn = partial(mp.start_processes, start_method="fork")
+
+
+def fork(work: Callable[[], int]) -> int:
+    """The pid of a process that does some work, and ends with its status."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        status = work()
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        leave(status)
+
+
+def leave(status: int) -> NoReturn:
+    """End a process that was forked: it must not go on as the one it was forked from."""
+    import atexit
+
+    atexit._run_exitfuncs()  # as an interpreter does that ends by itself
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def lead(request: Request) -> int:
+    """Be the process that a user would have started."""
+    os.setsid()
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    program, *words = request["command"]
+    if program == "python":
+        return run(words)
+    count = int(words[words.index("--nproc-per-node") + 1])
+    return lead_ranks(count, words[words.index("--nproc-per-node") + 2 :])
+
+
+def lead_ranks(count: int, words: list[str]) -> int:
+    """Start ranks as torchrun does: with its variables, and a store that this process holds."""
+    pipes = [os.pipe() for _ in range(count)]
+    pids = [fork(partial(be_rank, rank, count, pipes[rank][0], words)) for rank in range(count)]
+    import torch.distributed as dist
+
+    # only now: it has a thread
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for _, end in pipes:
+        os.write(end, f"{store.port}\n".encode())
+
+    def forward(number: int, _frame: Any) -> None:
+        for pid in pids:
+            os.kill(pid, number)
+
+    signal.signal(signal.SIGTERM, forward)
+    worst = 0
+    while pids:
+        pid, status = os.wait()
+        pids.remove(pid)
+        if status and not worst:
+            worst = 1
+            for other in pids:
+                os.kill(other, signal.SIGTERM)
+    return worst
+
+
+def be_rank(rank: int, count: int, pipe: int, words: list[str]) -> int:
+    """Be one of the ranks."""
+    port = os.read(pipe, 16).decode().strip()
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "ROLE_RANK": rank}
+    numbers |= {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "ROLE_WORLD_SIZE": count}
+    numbers |= {"GROUP_WORLD_SIZE": 1, "TORCHELASTIC_RESTART_COUNT": 0}
+    os.environ |= {name: str(number) for name, number in numbers.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "forked"}
+    return run(words)
+
+
+def run(words: list[str]) -> int:
+    """Run a program as `python` would."""
+    path = Path(words[0]).resolve()
+    sys.path[0], sys.argv = str(path.parent), words
+    runpy.run_path(str(path), run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    serve()
