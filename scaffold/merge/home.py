@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 import libcst as cst
@@ -31,6 +32,11 @@ class Home:
             return frozenset()
         below = (other.removeprefix(folder) for other in sources if other.startswith(folder))
         return frozenset(other.partition("/")[0].removesuffix(".py") for other in below)
+
+
+def file_of(module: str) -> str:
+    """The file of a module by its dotted name: the way back from Home().module."""
+    return f"{module.replace('.', '/')}.py"
 
 
 def find_home(sources: dict[str, bytes], ours: set[str]) -> Home:
@@ -89,6 +95,7 @@ def find_dots(sources: dict[str, bytes], home: Home, moved: dict[str, str]) -> D
     return Dots(frozenset(kinds[True]), frozenset(kinds[False]))
 
 
+@lru_cache(1024)  # home and dots ask the same files
 def imported(code: bytes) -> list[tuple[str, int]]:
     """(module, dots before it) of all imports; none where the code does not parse."""
     try:

@@ -18,12 +18,11 @@ from scaffold.merge.codemod.align import aligned
 from scaffold.merge.codemod.complete import completed
 from scaffold.merge.codemod.mentions import mentions
 from scaffold.merge.codemod.rewrite import UNREADABLE, rewritten
-from scaffold.merge.home import Dots, Home, find_dots, find_home
+from scaffold.merge.collisions import PLAIN
+from scaffold.merge.home import Dots, Home, file_of, find_dots, find_home
 from scaffold.merge.sandbox import Copy, contents, rearranged
 from scaffold.merge.three_way import Outcome, merge
 from scaffold.template.renames import Name, Renames
-
-PLAIN = "100"  # how the mode of a plain file begins
 
 
 @dataclass
@@ -112,7 +111,7 @@ def _defined(old: Path, renames: Renames, home: Home) -> dict[str, set[str]]:
     found = {}
     for module in renames.modules:
         stands: set[str] = set()
-        for node in ast.parse((old / f"{module.replace('.', '/')}.py").read_bytes()).body:
+        for node in ast.parse((old / file_of(module)).read_bytes()).body:
             targets = getattr(node, "targets", [getattr(node, "target", node)])
             stands |= {getattr(target, "id", getattr(target, "name", "")) for target in targets}
         found[module] = found[home.module(f"{home.folder}{module}.py")] = stands - {""}
@@ -125,10 +124,7 @@ def _is_code(name: str, mode: str) -> bool:
 
 def _files(renames: Renames) -> dict[str, str]:
     """The files of the modules that have moved."""
-    return {
-        f"{old.replace('.', '/')}.py": f"{new.replace('.', '/')}.py"
-        for old, new in renames.modules.items()
-    }
+    return {file_of(old): file_of(new) for old, new in renames.modules.items()}
 
 
 def _modules(names: list[str], table: dict[str, str]) -> set[str]:
@@ -180,7 +176,7 @@ def complete(followed: Relocated) -> None:
     """Import what has left a file, and what the team's own code in it uses all the same."""
     left: dict[str, dict[str, Name]] = {}  # by the file that had it
     for (module, name), target in followed.renames.names.items():
-        path = f"{followed.renames.modules.get(module, module).replace('.', '/')}.py"
+        path = file_of(followed.renames.modules.get(module, module))
         folder = followed.home.folder.removesuffix(f"{followed.home.package.replace('.', '/')}/")
         left.setdefault(f"{folder}{path}", {})[name] = target
     for path, names in left.items():

@@ -69,7 +69,7 @@ class Uses:
             held = self.changed.get(parent)
             if isinstance(held, cst.Attribute) and held.value is node:
                 self.changed[parent] = held.with_changes(value=cst.Name(new))
-            elif parent not in self.changed or parent.value is not node:  # type: ignore[attr-defined]
+            elif parent not in self.changed or getattr(parent, "value", None) is not node:
                 self.changed[node] = cst.Name(new)
         return None
 
@@ -137,8 +137,10 @@ class Uses:
             found: tuple[cst.CSTNode, str] | None = None
             while isinstance(node, (cst.Name, cst.Attribute)) and node in self.parents:
                 told, parent = dotted(node), self.parents[node]
-                is_left = isinstance(parent, cst.Attribute) and parent.value is node
-                name = parent.attr.value if is_left else ""  # type: ignore[attr-defined]
+                longer = parent if isinstance(parent, cst.Attribute) else None
+                if longer and longer.value is not node:
+                    longer = None
+                name = longer.attr.value if longer else ""
                 if (told, name) in self.renames.names:
                     module, new = self.renames.names[told, name]
                     found = parent, f"{module}.{new}"
@@ -146,9 +148,9 @@ class Uses:
                 elif told in self.renames.modules:
                     found = node, self.renames.modules[told]
                     needed.append(found[1])
-                if not is_left:
+                if longer is None:
                     break
-                node = parent
+                node = longer
             if found:
                 self.changed[found[0]] = expression(found[1])
         return needed
