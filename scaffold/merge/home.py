@@ -1,6 +1,7 @@
 """Where the modules of a project lie, and how its code calls them."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -25,7 +26,7 @@ class Home:
             path = [*filter(None, self.package.split(".")), *path[self.folder.count("/") :]]
         return ".".join(path)
 
-    def beside(self, name: str, sources: dict[str, bytes]) -> frozenset[str]:
+    def beside(self, name: str, sources: Iterable[str]) -> frozenset[str]:
         """The modules beside a file that lies elsewhere in the project: bare names mean them."""
         folder = f"{name.rpartition('/')[0]}/".lstrip("/")
         if folder == self.folder:

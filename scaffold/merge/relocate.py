@@ -9,6 +9,7 @@ import ast
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,10 +68,16 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
         known = Renames(known.modules | inside.modules, known.names | inside.names)
     done = Relocated(copy, home, known, _defined(old, renames, home), moved)
     dots = find_dots(sources, home, moved)
-    codes = _rewrite(sources, done)
+    untouched = set() if home.package else _untouched(sources, old, home.folder)
+    edited = {
+        name: code
+        for name, code in sources.items()
+        if not (name.startswith(home.folder) and name.removeprefix(home.folder) in untouched)
+    }
+    codes = _rewrite(edited, done, sources)
     modules = _modules(files_in(old), _files(renames)) | _modules(files_in(new), {})
     for render, table in ((old, renames), (new, Renames())):
-        _move_render(render, table, modules, home, copy, dots)
+        _move_render(render, table, modules, home, copy, dots, untouched)
     for name in sorted(set(files_in(old)) & set(files_in(new)) & codes.keys()):
         texts = (old / name).read_bytes(), codes[name], (new / name).read_bytes()
         with suppress(*UNREADABLE):
@@ -82,13 +89,23 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
     return done
 
 
-def _rewrite(sources: dict[str, bytes], done: Relocated) -> dict[str, bytes]:
-    """The code that may name what has moved, by the files of today."""
+def _untouched(sources: dict[str, bytes], old: Path, folder: str) -> set[str]:
+    """The files of the old render that the project still has: a merge takes those of the new one.
+
+    So they are moved and not read, which takes most of the time where a team has edited little.
+    """
+    return {
+        name for name in files_in(old) if sources.get(folder + name) == (old / name).read_bytes()
+    }
+
+
+def _rewrite(edited: dict[str, bytes], done: Relocated, sources: Iterable[str]) -> dict[str, bytes]:
+    """The edited code that may name what has moved, by the files of today."""
     touched = {*done.renames.modules, *(module for module, _ in done.renames.names)}
     words = {module.rpartition(".")[2] for module in touched}
     may_name = re.compile(rb"\b(%s)\b" % "|".join(sorted(words)).encode())
     codes: dict[str, bytes] = {}
-    for name, code in sources.items():
+    for name, code in edited.items():
         if not may_name.search(code):
             continue
         target, others = done.moved.get(name, name), done.home.beside(name, sources)
@@ -143,11 +160,13 @@ def _move_render(
     home: Home,
     copy: Copy,
     dots: Dots,
+    untouched: set[str],
 ) -> None:
     """Bring a render to the files and the names of today, and into the package of the project.
 
     modules: all that either render has, by their names of today.
     dots: the files in which the project names its modules from where they are.
+    untouched: the files that are the same in the project, as its names were.
     """
     table, names = _files(renames), files_in(render)
     inside = Renames({module: f"{home.package}.{module}" for module in modules})
@@ -160,7 +179,7 @@ def _move_render(
         if name.endswith(".py"):
             before, after = Home().module(name), Home().module(table.get(name, name))
             code = here.read_bytes()
-            if renames.modules or renames.names:
+            if (renames.modules or renames.names) and name not in untouched:
                 code = rewritten(code, renames, before, after, frozenset()).code
             if home.package:
                 last = home.module(target)
