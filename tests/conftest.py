@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,25 @@ import hypothesis
 import pytest
 import torch
 
+import cost
 from forked import Forker
 from scaffold.catalog.methods import METHODS
 from scaffold.ops import create
 
+# what a machine may have set beside the tests: a scheduler, a launcher, a tracker, make, git
+FOREIGN = re.compile(
+    "(SLURM|SRUN|PMI|PMIX|OMPI|PET|TORCHELASTIC|TORCH|ACCELERATE|FABRIC|WANDB|MLFLOW|GIT|PYTHON)_?.*"
+    "|(.*_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|.*MAKE.*"
+)
+for name in filter(FOREIGN.fullmatch, list(os.environ)):
+    del os.environ[name]
+os.environ["GIT_CONFIG_GLOBAL"] = str(Path(__file__).with_name("gitconfig"))
+os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
+
 # how long an example takes says something about the machine, and nothing about the code
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("full", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template"
@@ -47,16 +60,11 @@ sys.path.insert(0, str(make(MODULES / "digits", "torchrun")))
 def environment(**more: str) -> dict[str, str]:
     """The environment of a test's processes: this virtual environment, one thread per rank."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    # `make test` tells a `make` below it that it is one of its own
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if "MAKE" not in name and not name.startswith("PYTEST_")
-    }
+    inherited = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     variables = inherited | {"PATH": path, "OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
     if torch.cuda.device_count() < 2:  # two processes need two GPUs, or none
         variables["CUDA_VISIBLE_DEVICES"] = "-1"
-    chosen = variables | more
+    chosen = variables | cost.COUNTED | more
     return {name: value for name, value in chosen.items() if value}  # an empty one is not set
 
 
@@ -113,16 +121,27 @@ def free_port() -> int:
 
 
 def scaffold(*words: object, folder: Path | None = None, **env: str) -> Result:
-    """Run the command line."""
-    return run([str(BIN / "scaffold"), *map(str, words)], folder, env=environment(**env))
+    """Run the command line in a process that has its libraries already.
+
+    In a new one where a variable is for the start of Python.
+    """
+    command = [str(BIN / "scaffold"), *map(str, words)]
+    if any(name.startswith(("LC_", "PYTHON")) for name in env):
+        return run(command, folder, env=environment(**env))
+    return in_fork(["python", *command], folder or Path.cwd(), env=environment(**env))
+
+
+def command_of(folder: Path, *flags: object, program: str, processes: int) -> list[str]:
+    line = (folder / program).read_text().splitlines()[2]
+    return [*shlex.split(re.sub(r" 2( |$)", rf" {processes}\1", line)), *map(str, flags)]
 
 
 def launch_line(
     folder: Path, *flags: object, program: str = "train.py", processes: int = 2
 ) -> list[str]:
     """The command in the third line of a project's program, for this number of processes."""
-    line = (folder / program).read_text().splitlines()[2]
-    return [*shlex.split(re.sub(r" 2( |$)", rf" {processes}\1", line)), *map(str, flags)]
+    cost.note(cost.LAUNCHES)
+    return command_of(folder, *flags, program=program, processes=processes)
 
 
 def launch(
@@ -137,18 +156,36 @@ def launch(
 
     forked: by ranks that are forked (forked.py), for what is said of training and of no launcher.
     """
-    command = launch_line(folder, *flags, program=program, processes=processes)
     if not forked:
+        command = launch_line(folder, *flags, program=program, processes=processes)
         return run(command, folder, env=environment(**env))
+    command = command_of(folder, *flags, program=program, processes=processes)
     if command[0] == "python" and processes > 1 and "fabric" in (folder / program).read_text():
         # Fabric would start the others itself
         command[:1] = ["torchrun", "--nproc-per-node", str(processes)]
+    return fork(command, folder, **env)
+
+
+def fork(command: list[str], folder: Path, machines: Iterable[Path] = (), /, **env: str) -> Result:
+    """Run a program of a project, alone or under torchrun, in a process that has torch already.
+
+    machines: the folder of each rank, where each shall think that it is alone on a machine.
+    """
+    cost.note(cost.FORKED)
+    return in_fork(command, folder, machines, env=environment(**env))
+
+
+def in_fork(
+    command: list[str], folder: Path, machines: Iterable[Path] = (), *, env: dict[str, str]
+) -> Result:
+    """Run a Python program as forked.py does."""
     if not FORKERS:
         FORKERS.append(Forker(environment()))
+    request = {"command": command, "folder": str(folder), "env": env, "seconds": 120}
+    request["machines"] = [str(machine) for machine in machines]
     with tempfile.TemporaryDirectory() as files:
         out, err = Path(files, "out"), Path(files, "err")
-        request = {"command": command, "folder": str(folder), "env": environment(**env)}
-        status = FORKERS[0].run(request | {"out": str(out), "err": str(err), "seconds": 120})
+        status = FORKERS[0].run(request | {"out": str(out), "err": str(err)})
         return Result(status, out.read_text(), err.read_text())
 
 
@@ -185,11 +222,39 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
+def represented(values: Iterable[Any], *by: Any) -> list[Any]:
+    """Parameters that `make test-all` takes all; `make test` takes those that stand for them."""
+    return [
+        value
+        if value in by
+        else pytest.param(*(value if isinstance(value, tuple) else [value]), marks=pytest.mark.full)
+        for value in values
+    ]
+
+
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A fresh project of each method; tests must not change them."""
     parent = tmp_path_factory.mktemp("projects")
     return {name: make(parent / name, name) for name in METHODS}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count what the tests start, and try few examples where `make test` runs."""
+    config.pluginmanager.register(cost)
+    hypothesis.settings.load_profile("quick" if config.option.markexpr == "not full" else "full")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes long begin first."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def examples(quick: int, full: int, soak: int) -> int:
+    """How many examples are tried: by `make test`, by `make test-all`, by `make soak`."""
+    if "SOAK" in os.environ:
+        return soak
+    return quick if hypothesis.settings().max_examples == 25 else full
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

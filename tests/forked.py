@@ -72,8 +72,10 @@ def serve() -> None:
 
 
 def import_libraries() -> None:
-    """What a project of any method imports, and no module of a project."""
+    """What a project of any method and the command line import, and no module of theirs."""
     import accelerate
+    import click
+    import copier
     import lightning.fabric
     import torch.multiprocessing as mp
     import torch.utils.data
@@ -81,7 +83,7 @@ def import_libraries() -> None:
     import tqdm
     import tyro
 
-    assert all((accelerate, lightning.fabric, torch.utils, tqdm, tyro))
+    assert all((accelerate, click, copier, lightning.fabric, torch.utils, tqdm, tyro))
     # what mp.spawn starts, too
     mp.spawn = partial(mp.start_processes, start_method="fork")
 
@@ -117,6 +119,7 @@ def leave(status: int) -> NoReturn:
 def lead(request: Request) -> int:
     """Be the process that a user would have started."""
     os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(request["folder"])
@@ -127,13 +130,19 @@ def lead(request: Request) -> int:
     if program == "python":
         return run(words)
     count = int(words[words.index("--nproc-per-node") + 1])
-    return lead_ranks(count, words[words.index("--nproc-per-node") + 2 :])
+    return lead_ranks(count, words[words.index("--nproc-per-node") + 2 :], request["machines"])
 
 
-def lead_ranks(count: int, words: list[str]) -> int:
-    """Start ranks as torchrun does: with its variables, and a store that this process holds."""
+def lead_ranks(count: int, words: list[str], machines: list[str]) -> int:
+    """Start ranks as torchrun does: with its variables, and a store that this process holds.
+
+    machines: the folder of each rank, where each is on a machine of its own; else none.
+    """
     pipes = [os.pipe() for _ in range(count)]
-    pids = [fork(partial(be_rank, rank, count, pipes[rank][0], words)) for rank in range(count)]
+    pids = [
+        fork(partial(be_rank, rank, count, pipes[rank][0], words, machines))
+        for rank in range(count)
+    ]
     import torch.distributed as dist
 
     # only now: it has a thread
@@ -157,12 +166,16 @@ def lead_ranks(count: int, words: list[str]) -> int:
     return worst
 
 
-def be_rank(rank: int, count: int, pipe: int, words: list[str]) -> int:
+def be_rank(rank: int, count: int, pipe: int, words: list[str], machines: list[str]) -> int:
     """Be one of the ranks."""
     port = os.read(pipe, 16).decode().strip()
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "ROLE_RANK": rank}
     numbers |= {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "ROLE_WORLD_SIZE": count}
     numbers |= {"GROUP_WORLD_SIZE": 1, "TORCHELASTIC_RESTART_COUNT": 0}
+    if machines:
+        os.chdir(machines[rank])
+        numbers |= {"LOCAL_RANK": 0, "GROUP_RANK": rank, "LOCAL_WORLD_SIZE": 1}
+        numbers |= {"GROUP_WORLD_SIZE": count}
     os.environ |= {name: str(number) for name, number in numbers.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "forked"}

@@ -23,6 +23,12 @@ FLAGS = [
 ]  # fmt: skip
 
 
+LISTEN = "0A"  # TCP_LISTEN of linux/net/tcp_states.h
+# 127.0.0.1, ::1 and ::ffff:127.0.0.1; 0.0.0.0 and ::
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+ALL = {"00000000", "0" * 32}
+
+
 @dataclass
 class Run:
     """A run of the probe: how it ended, what it wrote, and what each rank recorded."""
@@ -35,9 +41,16 @@ class Run:
         probe = run_dir.with_suffix(".probe")
         probe.unlink(missing_ok=True)
         flags = ("--run_dir", run_dir, *FLAGS, *flags)
+        self.begin = time.monotonic()
         self.run_dir, self.result = run_dir, launch(project, *flags, PROBE=str(probe), **more)
+        self.end = time.monotonic()
         lines = probe.read_text().splitlines() if probe.exists() else []
         self.records = [json.loads(line) for line in lines]
+
+    def seconds(self) -> tuple[float, float]:
+        """How long it took to come to the fault, and from there to the end."""
+        (fault,) = (record["fault"] for record in self.records if "fault" in record)
+        return fault - self.begin, self.end - fault
 
     def calls(self, training: bool) -> dict[int, list[dict[str, Any]]]:
         """What each rank recorded of its passes, in their order: {rank: records}."""
@@ -97,6 +110,28 @@ def disk_at(folder: Path, options: str = "") -> Iterator[Path]:
         yield folder
     finally:
         wait_until(lambda: subprocess.run(umount, check=False).returncode == 0, 10)
+
+
+def listening(pids: set[int]) -> set[str]:
+    """The addresses at which these processes listen, as the kernel writes them, without ports.
+
+    While two ranks train (torch 2.13): under spawn all sockets listen at 127.0.0.1. Under torchrun,
+    fabric and accelerate gloo's do, where the machine's name stands for that address; but the store
+    in which the ranks meet, that of torchrun's agent or of Fabric's rank 0, listens at `::`, on all
+    networks. PyTorch has no setting for it: use a firewall.
+    """
+    inodes = set()
+    for pid in pids:
+        for handle in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                inodes.add(str(handle.readlink()))
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for row in Path(table).read_text().splitlines()[1:]:
+            words = row.split()
+            if words[3] == LISTEN and f"socket:[{words[9]}]" in inodes:
+                found.add(words[1].split(":")[0])
+    return found
 
 
 def alive(pid: int) -> bool:

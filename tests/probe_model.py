@@ -40,7 +40,8 @@ class Net(nn.Module):
 
 
 def fail() -> None:
-    """What befalls one rank and not the others."""
+    """What befalls one rank and not the others; and when, by the clock that all share."""
+    record(fault=time.monotonic())
     if FAULT in ("SIGTERM", "SIGSTOP", "SIGKILL"):
         os.kill(os.getpid(), getattr(signal, FAULT))
     if FAULT == "raise":

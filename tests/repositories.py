@@ -35,11 +35,11 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def content(root: Path) -> dict[str, str]:
-    """All files of a project, but those of git."""
+    """All files of a project, but those of git and what Python compiles."""
     return {
         str(path.relative_to(root)): path.read_bytes().decode(errors="surrogateescape")
         for path in root.rglob("*")
-        if path.is_file() and ".git" not in path.relative_to(root).parts
+        if path.is_file() and not {".git", "__pycache__"} & {*path.relative_to(root).parts}
     }
 
 

@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from conftest import ROOT, environment, run
 from scaffold.catalog.methods import METHODS
 
@@ -34,8 +36,11 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def test_every_console_block_runs(tmp_path: Path) -> None:
+def test_there_are_two_console_blocks() -> None:
     assert len(CONSOLE) == 2
+
+
+def test_the_demo_trains_a_project(tmp_path: Path) -> None:
     repository = checkout(tmp_path / "repository")
     # the demo, in the environment that these tests run in: `make` finds it set up
     demo = repository / "build/env-fabric"
@@ -51,9 +56,13 @@ def test_every_console_block_runs(tmp_path: Path) -> None:
     assert float(found[1]) >= 97
     assert Path(found[2], "train.py").exists()
     assert "-m venv build" not in result.out  # set up once is enough
-    demo.unlink()
 
-    # the use, in a fresh virtual environment
+
+@pytest.mark.long
+@pytest.mark.full
+def test_the_use_runs_in_a_fresh_virtual_environment(tmp_path: Path) -> None:
+    """test_install.py does so with what `scaffold new` prints."""
+    repository = checkout(tmp_path / "repository")
     fresh = environment(
         PIP_CONSTRAINT=str(ROOT / "constraints.txt"),
         PIP_NO_COMPILE="1",
@@ -69,7 +78,10 @@ def test_make_demo_takes_every_method_and_make_test_runs_these_tests() -> None:
     for method in METHODS:
         shown = run(["make", "--dry-run", "--always-make", "demo", f"METHOD={method}"], ROOT).out
         assert f"tools/demo.py {method}\n" in shown
-    shown = run(["make", "--dry-run", "test"], ROOT).out
-    assert "mypy" in shown
-    assert shown.rstrip().endswith("-m pytest -n logical --dist loadfile")
-    assert "make test" in (ROOT / ".ci/run").read_text()
+    told = {"test": '-m "not full"', "test-all": ""}
+    for command, marks in told.items():
+        shown = run(["make", "--dry-run", command], ROOT).out
+        assert "mypy" in shown
+        assert re.search(rf" -m pytest -n \d+ --dist worksteal ?{marks}$", shown.rstrip())
+        assert f"`make {command}`" in README
+        assert f"make {command}\n" in (ROOT / ".ci/run").read_text()

@@ -99,7 +99,7 @@ def test_a_project_shows_which_samples_are_read_whatever_is_done_to_them(
 ) -> None:
     """The augmentation of images would fail on the numbers that stand for the samples."""
     flags = ("--augment", 2, "--workers", workers)
-    result = launch(projects[method], *flags, program="shares.py")
+    result = launch(projects[method], *flags, program="shares.py", forked=True)
     assert result.status == 0, result.err
     ((first, second),) = shares(method, samples=20, batch_size=10, ranks=2)
     assert result.out.splitlines() == [

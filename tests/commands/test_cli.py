@@ -81,6 +81,7 @@ def test_new_commits_without_an_identity_and_in_spite_of_hooks(tmp_path: Path) -
         f"[core]\nhooksPath = {tmp_path}/hooks\n[commit]\ngpgsign = true\n"
     )
     outside = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "GIT_DIR": "/nowhere"}
+    outside["GIT_CONFIG_GLOBAL"] = ""  # so the one in this home counts
     result = scaffold("new", "--method", "fabric", "a", folder=tmp_path, **outside)
     assert result.status == 0, result.err
     assert run("git log --format=%an", tmp_path / "a").out == "scaffold\n"

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from config import Config
-from conftest import environment, launch, make, metrics, run, train
+from conftest import fork, launch, make, metrics, train
 from engine import checkpoint, retention, storage
 from model import build_model
 from optimizer import build_optimizer
@@ -214,11 +214,12 @@ def test_a_run_goes_on_before_the_damage_and_a_read_only_one_is_used_and_refused
     with disk_at(tmp_path / "disk") as disk:
         run_dir = disk / "run"
         often = ("--log_every", 1, "--checkpoint_every", 2, "--validate_every", 100, "--keep", 3)
-        train(project, run_dir, *often, "--steps", 6, processes=1)
+        train(project, run_dir, *often, "--steps", 6, processes=1, forked=True)
         before = metrics(run_dir)
         flip(folder(run_dir, 6) / "state.pt", random.Random(0))
         (folder(run_dir, 4) / "manifest.json").unlink()
-        result = launch(project, "--run_dir", run_dir, *often, "--steps", 6, processes=1)
+        again = ("--run_dir", run_dir, *often, "--steps", 6)
+        result = launch(project, *again, processes=1, forked=True)
         assert result.status == 0, result.err
         assert [line for line in result.err.splitlines() if line.startswith("skipped")] == [
             f"skipped checkpoint {folder(run_dir, 6)}: state.pt does not match its checksum",
@@ -230,12 +231,13 @@ def test_a_run_goes_on_before_the_damage_and_a_read_only_one_is_used_and_refused
             line["loss"] for line in before if "loss" in line
         ]
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        refused = launch(project, "--run_dir", run_dir, "--steps", 8, processes=1)
+        more = ("--run_dir", run_dir, "--steps", 8)
+        refused = launch(project, *more, processes=1, forked=True)
         assert refused.status == 2
         assert refused.err.splitlines() == [
             f"error: run_dir `{run_dir}`: `{run_dir}` is not writable",
             "hint: set another --run_dir",
         ]
-        used = run(["python", "predict.py", "--run_dir", str(run_dir)], project, env=environment())
+        used = fork(["python", "predict.py", "--run_dir", str(run_dir)], project)
         assert used.status == 0, used.err
         assert used.out.startswith(f"checkpoint {folder(run_dir, 6)}\n")

@@ -1,7 +1,7 @@
 """Nothing is lost, nothing hangs and nothing stays behind, whoever is ended and whenever.
 
-SOAK=1 (make soak) kills 200 times, sends 36 signals and restarts 51 times; `make test` kills 8
-times, sends 8 signals and restarts twice. A start takes four seconds, most of them to load torch.
+SOAK=1 (make soak) kills 200 times, sends 36 signals and restarts 51 times; `make test-all` kills 12
+times, sends 12 signals and restarts 3 times. A start takes four seconds, most to load torch.
 """
 
 import json
@@ -11,9 +11,10 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -22,13 +23,13 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from conftest import environment, launch_line, make, metrics, train
+from conftest import environment, launch, launch_line, make, metrics, represented, train
 from probe import alive, left_after, marked, wait_until
 from scaffold.catalog.methods import METHODS
 
 SOAK = "SOAK" in os.environ
 LAUNCHED = [method for method in METHODS if method != "spawn"]  # torchrun can start the others
-STEPS = 300 if SOAK else 60
+STEPS = 300 if SOAK else 40
 TEARDOWN = 10  # seconds after which no process of a run is left
 # a save of 3 MB takes half the time of a step
 FLAGS = [
@@ -141,10 +142,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def undisturbed(
     digits: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """A run of each method that nobody touched."""
+) -> Callable[[str], Path]:
+    """A function: the run of a method that nobody touched."""
     parent = tmp_path_factory.mktemp("undisturbed")
-    return {method: train(project, parent / method, *FLAGS) for method, project in digits.items()}
+    return cache(lambda method: train(digits[method], parent / method, *FLAGS, forked=True))
 
 
 def newest(run_dir: Path) -> int:
@@ -206,17 +207,24 @@ def go_through(
     while blows or not done:
         if done:
             number, done, before = number + 1, False, 0
-        command = [*launch_line(project), *random.choice(([], ["--async_save"]))]
+        beside = random.choice(([], ["--async_save"]))
         run_dir = parent / f"{project.name}-{number}"
-        with attempt(command, project, run_dir) as run:
-            if blows and strike(blows[-1], run, random, figures):
-                check_words(blows.pop(), run)
-            else:
-                run.wait(120)
-                done = True
-                assert run.process.returncode == 0, run.text()
-                assert_same_end(run_dir, expected)
-        note_losses(run.text(), before, figures)
+        if blows:
+            with attempt([*launch_line(project), *beside], project, run_dir) as run:
+                if strike(blows[-1], run, random, figures):
+                    check_words(blows.pop(), run)
+                else:
+                    run.wait(120)
+                    done = True
+                    assert run.process.returncode == 0, run.text()
+            text = run.text()
+        else:
+            ended = launch(project, *FLAGS, *beside, "--run_dir", run_dir, forked=True)
+            text, done = ended.out + ended.err, True
+            assert ended.status == 0, text
+        if done:
+            assert_same_end(run_dir, expected)
+        note_losses(text, before, figures)
         before = newest(run_dir)
     return figures
 
@@ -263,24 +271,39 @@ def check(figures: Figures, what: str) -> None:
     assert not figures.orphans
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STOPS = [Blow(*blow) for blow in product(SIGNALS, ("launcher", "group", "rank 1"))]
+KILLS = [
+    Blow(signal.SIGKILL, who, saving)
+    for saving, who in product((True, False), ("rank 0", "rank 1", "launcher", "all"))
+]
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_that_is_killed_again_and_again_loses_nothing_and_leaves_nobody(
-    digits: dict[str, Path], undisturbed: dict[str, Path], method: str, tmp_path: Path
+def test_a_killed_launcher_leaves_nobody_and_the_run_ends_as_if_nobody_had_touched_it(
+    digits: dict[str, Path], undisturbed: Callable[[str], Path], method: str, tmp_path: Path
 ) -> None:
-    """Three starts with two kills, and the run must end as if nobody had touched it."""
-    random = Random(method)
-    everybody = [
-        Blow(signal.SIGKILL, who, saving)
-        for saving, who in product((True, False), ("rank 0", "rank 1", "launcher", "all"))
-    ]
-    at = 2 * list(METHODS).index(method)
-    blows = (everybody * 7)[:50] if SOAK else everybody[at : at + 2]
-    random.shuffle(blows)
-    figures = go_through(blows, digits[method], tmp_path, undisturbed[method], random)
+    """Fabric has none: its rank 0 is the process that started the other."""
+    blows, random = [Blow(signal.SIGKILL, "launcher")], Random(method)
+    figures = go_through(blows, digits[method], tmp_path, undisturbed(method), random)
     check(figures, method)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_is_killed_again_and_again_loses_nothing_and_leaves_nobody(
+    digits: dict[str, Path], undisturbed: Callable[[str], Path], method: str, tmp_path: Path
+) -> None:
+    """Three starts with two kills, and the run must end as if nobody had touched it."""
+    random = Random(method)
+    at = 2 * list(METHODS).index(method)
+    blows = (KILLS * 7)[:50] if SOAK else KILLS[at : at + 2]
+    random.shuffle(blows)
+    figures = go_through(blows, digits[method], tmp_path, undisturbed(method), random)
+    check(figures, method)
+
+
+@pytest.mark.parametrize("method", represented(METHODS, "spawn", "torchrun"))
 def test_a_launcher_that_is_killed_while_its_ranks_start_leaves_nobody(
     digits: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
@@ -293,17 +316,16 @@ def test_a_launcher_that_is_killed_while_its_ranks_start_leaves_nobody(
         assert not run.wait(2 * TEARDOWN)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("method", METHODS)
 def test_a_signal_saves_the_step_and_ends_all_whoever_gets_it(
-    digits: dict[str, Path], undisturbed: dict[str, Path], method: str, tmp_path: Path
+    digits: dict[str, Path], undisturbed: Callable[[str], Path], method: str, tmp_path: Path
 ) -> None:
     """Of SIGUSR1 torchrun's agent dies, and then the kernel tells the ranks. Three starts."""
     random = Random(method)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    blows = [Blow(*blow) for blow in product(numbers, ("launcher", "group", "rank 1"))]
     at = 2 * list(METHODS).index(method)
-    blows = blows if SOAK else blows[at : at + 2]
-    figures = go_through(blows, digits[method], tmp_path, undisturbed[method], random)
+    blows = list(STOPS) if SOAK else STOPS[at : at + 2]
+    figures = go_through(blows, digits[method], tmp_path, undisturbed(method), random)
     check(figures, method)
 
 
@@ -330,12 +352,17 @@ def restart(run: Attempt, random: Random, figures: Figures, since: int) -> int:
     return since + found.start()
 
 
+@pytest.mark.parametrize("restarts", [17] if SOAK else represented([1, 2], 1))
 @pytest.mark.parametrize("method", LAUNCHED if SOAK else LAUNCHED[:1])
 def test_a_launcher_that_restarts_killed_ranks_loses_nothing(
-    digits: dict[str, Path], undisturbed: dict[str, Path], method: str, tmp_path: Path
+    digits: dict[str, Path],
+    undisturbed: Callable[[str], Path],
+    method: str,
+    restarts: int,
+    tmp_path: Path,
 ) -> None:
-    """Three attempts; each rank that is left takes some seconds to end."""
-    random, figures, restarts = Random(method), Figures(), 17 if SOAK else 2
+    """Each rank that is left takes some seconds to end."""
+    random, figures = Random(method), Figures()
     command = ["torchrun", "--standalone", "--max-restarts", str(restarts)]
     command += ["--nproc-per-node", "2", "train.py"]
     # a store that both attempts share would keep what the ranks of the first one told each other
@@ -347,7 +374,7 @@ def test_a_launcher_that_restarts_killed_ranks_loses_nothing(
         assert not run.wait(120)
         assert run.process.returncode == 0, run.text()
         figures.lost.extend(re.findall(r"^skipped checkpoint .*", run.text(), re.MULTILINE))
-    assert_same_end(tmp_path / "run", undisturbed[method])
+    assert_same_end(tmp_path / "run", undisturbed(method))
     check(figures, method)
 
 
@@ -380,7 +407,7 @@ def test_a_checkpoint_that_is_written_in_place_would_be_seen_as_lost(tmp_path: P
         file.write(IN_PLACE)
     figures, before = Figures(), 0
     while not figures.lost:
-        with attempt(launch_line(project), project, run_dir) as run:
+        with attempt(["python", "train.py"], project, run_dir) as run:
             wait_until(lambda: "\nstep 4 " in run.text() or not run.runs(), 60)
             wait_until(lambda: half_written(run_dir) or not run.runs(), 20, every=0)
             if run.runs():  # else it has been refused

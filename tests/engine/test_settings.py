@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Config
-from conftest import launch, metrics, run, train
+from conftest import fork, launch, metrics, train
 from engine.settings import problems
 from scaffold.catalog.methods import METHODS
 
@@ -19,7 +19,8 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(
 ) -> None:
     (tmp_path / "a.toml").write_text('steps = 3\nlr = 0.5\nprecision = "fp32"\nlog_every = 1\n')
     run_dir = tmp_path / 'a "run"'
-    train(projects["fabric"], run_dir, "--config", tmp_path / "a.toml", "--lr", 0.25)
+    flags = ("--config", tmp_path / "a.toml", "--lr", 0.25)
+    train(projects["fabric"], run_dir, *flags, forked=True)
     saved = tomllib.loads((run_dir / "config.toml").read_text())
     assert (saved["steps"], saved["lr"], saved["seed"]) == (3, 0.25, 0)
     assert saved.keys() == {field.name for field in fields(Config)} - {
@@ -33,7 +34,8 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(
     }
     assert [line["step"] for line in metrics(run_dir)] == [1, 2, 3, 3]
     # what was saved is a settings file itself
-    again = train(projects["fabric"], tmp_path / "again", "--config", run_dir / "config.toml")
+    saved_file = ("--config", run_dir / "config.toml")
+    again = train(projects["fabric"], tmp_path / "again", *saved_file, forked=True)
     assert [line.get("loss") for line in metrics(again)] == [
         line.get("loss") for line in metrics(run_dir)
     ]
@@ -44,7 +46,7 @@ def test_wrong_settings_start_nothing_and_are_told_all_at_once(
     projects: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
     flags = ["--steps", 0, "--lr", -1, "--global_batch_size", 30, "--micro_batch_size", 10]
-    result = launch(projects[method], "--run_dir", tmp_path / "run", *flags)
+    result = launch(projects[method], "--run_dir", tmp_path / "run", *flags, forked=True)
     assert result.status != 0
     lines = [line for line in result.err.splitlines() if line.startswith(("error: ", "hint: "))]
     assert lines == [
@@ -82,7 +84,7 @@ def test_a_wrong_command_line_or_file_is_told(
     project = projects["torchrun"]
     (project / "stray.toml").write_text("stepz = 3\n")
     (project / "types.toml").write_text('steps = "many"\n')
-    result = run(["python", "train.py", *flags], project)
+    result = fork(["python", "train.py", *flags], project)
     for name in ("stray.toml", "types.toml"):
         (project / name).unlink()
     assert result.status == 2
@@ -91,14 +93,14 @@ def test_a_wrong_command_line_or_file_is_told(
 
 
 def test_devices_must_be_the_launcher_s(projects: dict[str, Path]) -> None:
-    result = launch(projects["torchrun"], "--devices", 3, "--lr", "inf")
+    result = launch(projects["torchrun"], "--devices", 3, "--lr", "inf", forked=True)
     assert result.status != 0
     assert "error: devices `3`, but processes here: 2\nhint: torchrun " in result.err
     assert "error: lr `inf` is not in 0..1e+06" in result.err
 
 
 def test_spawn_does_not_start_processes_from_a_launcher_s(projects: dict[str, Path]) -> None:
-    result = run(["torchrun", "--standalone", "train.py"], projects["spawn"])
+    result = fork(["torchrun", "--nproc-per-node", "1", "train.py"], projects["spawn"])
     assert "error: train.py starts its processes itself\nhint: python train.py " in result.err
 
 

@@ -3,12 +3,11 @@
 The same template in two versions, the same project and the same edit; README.md tells the result.
 """
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import environment, run
+from conftest import BIN, environment, in_fork
 from repositories import call, commit, content, repository, write
 from scaffold.ops import update
 from scaffold.ops.update import Move, carry_out
@@ -29,6 +28,7 @@ def move_and_edit(root: Path) -> None:
     write(root, {"src/train.py": TEXT + OURS})
 
 
+COPIER = ["python", str(BIN / "copier")]
 # what the new template has, what the user does, and where the edit and the change must be
 SCENARIOS = {
     "the template renames an edited file": ({"training.py": NEWER}, edit, "training.py", True),
@@ -44,9 +44,9 @@ SCENARIOS = {
 
 def native(folder: Path, source: Path) -> Path:
     """A project that copier itself has made, as one who uses it would."""
-    words = [sys.executable, "-m", "copier", "copy", "--quiet", "--defaults", "--vcs-ref", "v1.0.0"]
+    words = [*COPIER, "copy", "--quiet", "--defaults", "--vcs-ref", "v1.0.0"]
     data = ["--data", "project_name=digits", "--data", "method=fabric"]
-    result = run([*words, *data, str(source), str(folder)], env=environment())
+    result = in_fork([*words, *data, str(source), str(folder)], source, env=environment())
     assert result.status == 0, result.err
     return repository(folder)
 
@@ -72,7 +72,8 @@ def test_an_edit_that_copier_loses_stays(
         change(root)
         commit(root)
 
-    result = run([sys.executable, "-m", "copier", "update", "--quiet", "--defaults"], by_copier)
+    words = [*COPIER, "update", "--quiet", "--defaults"]
+    result = in_fork(words, by_copier, env=environment())
     assert result.status == 0, result.err
     text = "".join(content(by_copier).values())
     lost = OURS not in text

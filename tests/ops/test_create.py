@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from conftest import BIN, ROOT, Result, environment, make, run, scaffold
+from conftest import BIN, ROOT, Result, environment, examples, make, run, scaffold
 from scaffold import staging
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
 from scaffold.template import render, source
@@ -26,7 +26,7 @@ from scaffold.template.source import template_folder
 from scaffold.template.verify import verify
 
 SOAK = "SOAK" in os.environ
-MOMENTS, RACES = (200, 50) if SOAK else (12, 5)
+MOMENTS, RACES = examples(12, 12, 200), examples(3, 5, 50)
 SIZES = range(4, 1000, 20) if SOAK else (4, 300, 500, 650)  # KiB of a disk; 700 are enough
 NEW = [str(BIN / "scaffold"), "new", "--project-name", "digits"]
 # the command line with a template that lies in ../installed, as one of a wheel

@@ -3,7 +3,6 @@
 import difflib
 import itertools
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import Result, launch, make, metrics, run, scaffold, train
+from conftest import Result, examples, launch, make, metrics, represented, run, scaffold, train
 from repositories import call, commit, conflicts, content, repository, state
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
@@ -101,7 +100,7 @@ def content_names(folder: Path) -> list[str]:
 
 
 @settings(
-    max_examples=400 if "SOAK" in os.environ else 24,
+    max_examples=examples(12, 24, 400),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
@@ -145,11 +144,12 @@ def in_git(folder: Path, method: str, **answers: str) -> Path:
     return repository(make(folder, method, **answers))
 
 
-def test_a_project_goes_on_training_after_a_switch_with_edits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tests", represented(["layout", "test"], "layout"))
+def test_a_project_goes_on_training_after_a_switch_with_edits(tests: str, tmp_path: Path) -> None:
     """Its checkpoints, its edits and its own tests, on two processes."""
     root = in_git(tmp_path / "digits", "fabric")
     flags = ("--steps", 20, "--log_every", 1, "--validate_every", 20, "--checkpoint_every", 10)
-    train(root, tmp_path / "run", *flags)
+    train(root, tmp_path / "run", *flags, forked=True)
     first = metrics(tmp_path / "run")
     path = root / "train.py"
     edited = path.read_text().replace(
@@ -165,14 +165,16 @@ def test_a_project_goes_on_training_after_a_switch_with_edits(tmp_path: Path) ->
     done = scaffold("switch", "--method", "torchrun", folder=root)
     assert done.status == 0, done.err
     commit(root)
-    result = launch(root, "--run_dir", tmp_path / "run", "--steps", 30, *flags[2:])
+    again = ("--run_dir", tmp_path / "run", "--steps", 30, *flags[2:])
+    result = launch(root, *again, forked=True)
     assert result.status == 0, result.err
     assert "goes on after step 20" in result.out
     assert "our step 21\n" in result.out
     assert metrics(tmp_path / "run")[: len(first)] == first
     assert metrics(tmp_path / "run")[-1]["step"] == 30
-    tested = run(["python", "-m", "pytest", "-q"], root, 300)
+    tested = run(["python", "-m", "pytest", "-q", "-k", tests], root, 300)
     assert tested.status == 0, tested.out + tested.err
+    assert f"{1 if tests == 'layout' else 5} passed" in tested.out
 
 
 def test_the_command_tells_what_it_did_and_what_is_next(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Three releases are made here of a repository of their own: 0.7.0 and 0.8.0 with 
 and 0.9.0 with the one of today. An installation is a copy of the tool with their bundle.
 """
 
+import itertools
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Result, environment, make, run
+from conftest import ROOT, Result, environment, make, represented, run
 from repositories import call, commit, content, repository, state
 from scaffold import __version__
 from scaffold.catalog.methods import METHODS
@@ -136,7 +137,7 @@ def test_the_bundle_is_the_same_each_time(source: Path, tmp_path: Path) -> None:
     assert listed == [f"refs/tags/v{version}" for version in BEFORE]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", represented(METHODS, "fabric"))
 def test_an_update_of_what_nobody_edited_is_a_fresh_project(
     installed: dict[str, Installed], tmp_path: Path, method: str
 ) -> None:
@@ -248,18 +249,22 @@ def test_copier_makes_the_same_files_from_a_tag(
     assert content(tmp_path / "by copier") == content(ours)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_each_version_that_was_released_becomes_todays(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "method"),
+    represented(itertools.product(versions(), METHODS), *zip(versions(), itertools.cycle(METHODS))),
+)
+def test_each_version_that_was_released_becomes_todays(
+    tmp_path: Path, version: str, method: str
+) -> None:
     """The real ones, as far as this checkout knows its history; the installed one stays so."""
     options = OPTIONS[list(METHODS).index(method)]
-    for version in versions():
-        asked = {question.name for question in questions_of(version)}
-        answers = {"project_name": "digits", "method": method} | {
-            name: answer for name, answer in options.items() if name in asked
-        }
-        with staging(tmp_path) as room:
-            made = render(template_of(version, room), answers, room / "made")
-            root = repository(shutil.copytree(made, tmp_path / version))
-        outcome = carry_out(updating(root, None))
-        assert outcome.is_empty == (version == __version__)
-        assert content(root) == content(make(tmp_path / f"fresh {version}", **answers))
+    asked = {question.name for question in questions_of(version)}
+    answers = {"project_name": "digits", "method": method} | {
+        name: answer for name, answer in options.items() if name in asked
+    }
+    with staging(tmp_path) as room:
+        made = render(template_of(version, room), answers, room / "made")
+        root = repository(shutil.copytree(made, tmp_path / version))
+    outcome = carry_out(updating(root, None))
+    assert outcome.is_empty == (version == __version__)
+    assert content(root) == content(make(tmp_path / f"fresh {version}", **answers))

@@ -12,12 +12,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+import cost
 from conftest import (
     environment,
+    fork,
     free_port,
     largest_difference,
     make,
     metrics,
+    represented,
     start,
     train,
     weights,
@@ -96,19 +99,30 @@ def test_validation_that_draws_random_numbers_of_training_would_be_seen(tmp_path
     assert differences["wrong"] > 1e-6
 
 
-def two_machines(project: Path, folder: Path) -> list[Path]:
+def two_machines(project: Path, folder: Path, forked: bool) -> list[Path]:
     """Train on two machines of one process each, both of local rank 0: what each has written.
 
     Each has a copy of the project, so that whatever a rank writes stays with it.
     """
-    port, copies = free_port(), [folder / name for name in ("first", "second")]
-    processes = []
+    copies = [Path(copytree(project, folder / name)) for name in ("first", "second")]
+    command = ["train.py", *map(str, FLAGS), "--steps", "4"]
+    if forked:
+        ended = fork(["torchrun", "--nproc-per-node", "2", *command], folder, copies)
+        assert ended.status == 0, ended.err
+        assert ended.out.count("step 4  loss") == 1
+    else:
+        under_torchrun(copies, command)
+    return [copy / "runs/default" for copy in copies]
+
+
+def under_torchrun(copies: list[Path], command: list[str]) -> None:
+    """Let an agent on each machine start its rank."""
+    port, processes = free_port(), []
     for node, copy in enumerate(copies):
-        copytree(project, copy)
         where = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
         nodes = ["--nnodes", "2", "--node-rank", str(node), "--nproc-per-node", "1"]
-        command = ["torchrun", *nodes, *where, "train.py", *map(str, FLAGS), "--steps", "4"]
-        processes.append(start(command, copy, environment()))
+        cost.note(cost.LAUNCHES)
+        processes.append(start(["torchrun", *nodes, *where, *command], copy, environment()))
     try:
         ends = [process.communicate(timeout=120) for process in processes]
     finally:
@@ -123,13 +137,13 @@ def two_machines(project: Path, folder: Path) -> list[Path]:
     assert not failed, failed
     assert "step 4  loss" in ends[0][0]
     assert "step" not in ends[1][0]
-    return [copy / "runs/default" for copy in copies]
 
 
+@pytest.mark.parametrize("forked", represented([True, False], True))
 @pytest.mark.parametrize("method", LAUNCHED)
-def test_one_rank_of_two_machines_writes(method: str, tmp_path: Path) -> None:
+def test_one_rank_of_two_machines_writes(method: str, forked: bool, tmp_path: Path) -> None:
     """Row 14."""
-    first, second = two_machines(make_probe(tmp_path / "probe", method), tmp_path)
+    first, second = two_machines(make_probe(tmp_path / "probe", method), tmp_path, forked)
     assert metrics(first)[-1]["step"] == 4
     manifest = json.loads((first / "checkpoints/step-000000004/manifest.json").read_text())
     assert manifest["world_size"] == 2
@@ -143,20 +157,23 @@ def test_saving_on_each_local_rank_0_would_be_seen(tmp_path: Path) -> None:
     before, after = text.split("    problem: list[str | None] = [None]\n")
     after = after.replace("dist.get_rank() == 0", "dist.get_node_local_rank() == 0", 1)
     path.write_text(f"{before}    problem: list[str | None] = [None]\n{after}")
-    _, second = two_machines(project, tmp_path)
+    _, second = two_machines(project, tmp_path, forked=True)
     assert (second / "checkpoints/step-000000004/state.pt").exists()
 
 
+@pytest.mark.parametrize("processes", represented([1, 2], 1))
 def test_compiling_changes_the_speed_and_not_what_is_saved(
-    projects: dict[str, Path], tmp_path: Path
+    projects: dict[str, Path], processes: int, tmp_path: Path
 ) -> None:
     """Row 15: bare names in the checkpoint, under every method."""
     flags = ["--steps", 3, "--width", 8, "--micro_batch_size", 32, "--log_every", 1]
-    eager = train(projects["torchrun"], tmp_path / "eager", *flags, forked=True)
+    how: dict[str, Any] = {"processes": processes, "forked": True}
+    eager = train(projects["torchrun"], tmp_path / "eager", *flags, **how)
     for method, project in projects.items():
         cache = str(tmp_path / "cache")
+        compile_ = (*flags, "--compile")
         compiled = train(
-            project, tmp_path / method, *flags, "--compile", TORCHINDUCTOR_CACHE_DIR=cache
+            project, tmp_path / method, *compile_, TORCHINDUCTOR_CACHE_DIR=cache, **how
         )
         assert weights(compiled, 3).keys() == weights(eager, 3).keys()
         assert largest_difference(weights(compiled, 3), weights(eager, 3)) < 1e-4

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, load_model
 from torch import nn
 
-from conftest import Result, environment, make, metrics, run, train, weights
+from conftest import Result, environment, fork, make, metrics, run, train, weights
 from engine.inference import export
 
 
@@ -18,8 +18,8 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose best checkpoint, step 60, is not its newest: then it goes on far too fast."""
     project = make(tmp_path_factory.mktemp("predict") / "digits", "torchrun", tracker="none")
     place, often = project / "runs" / "default", ("--validate_every", 20, "--checkpoint_every", 20)
-    train(project, place, *often, "--steps", 60)
-    train(project, place, *often, "--steps", 100, "--lr", 1, "--clip", "inf")
+    train(project, place, *often, "--steps", 60, forked=True)
+    train(project, place, *often, "--steps", 100, "--lr", 1, "--clip", "inf", forked=True)
     losses = {line["step"]: line["val_loss"] for line in metrics(place) if "val_loss" in line}
     assert min(losses, key=losses.__getitem__) == 60
     return place
@@ -30,12 +30,11 @@ def text_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two steps of the example that writes text."""
     folder = tmp_path_factory.mktemp("predict") / "text"
     project = make(folder, "torchrun", example="text", tracker="none")
-    return train(project, project / "runs" / "default", "--steps", 2, processes=1)
+    return train(project, project / "runs" / "default", "--steps", 2, processes=1, forked=True)
 
 
 def predict(project: Path, *flags: object, **env: str) -> Result:
-    command = [sys.executable, "predict.py", *map(str, flags)]
-    return run(command, project, env=environment(**env))
+    return fork(["python", "predict.py", *map(str, flags)], project, **env)
 
 
 def test_the_best_checkpoint_has_the_accuracy_that_its_step_logged(run_dir: Path) -> None:
@@ -111,7 +110,8 @@ def test_a_missing_library_and_an_unwritable_file_are_two_lines(
     assert remedy == "hint: set --export to another file"
     # a module of this name that cannot be imported stands before the library
     (tmp_path / "safetensors.py").write_text("raise ImportError")
-    missing = predict(project, "--export", tmp_path / "model", PYTHONPATH=str(tmp_path))
+    command = [sys.executable, "predict.py", "--export", str(tmp_path / "model")]
+    missing = run(command, project, env=environment(PYTHONPATH=str(tmp_path)))
     assert missing.status == 1
     assert missing.err.splitlines() == [
         *("error: safetensors is not installed", "hint: pip install -e '.[export]'")

@@ -9,8 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 
+import cost
 from config import Config
-from conftest import BIN, environment, largest_difference, launch, metrics, run, train, weights
+from conftest import (
+    BIN,
+    environment,
+    fork,
+    largest_difference,
+    launch,
+    launch_line,
+    make,
+    metrics,
+    represented,
+    run,
+    start,
+    train,
+    weights,
+)
 from data import build_datasets
 from engine.sampler import ShardedBatches
 from model import build_model, loss_sums
@@ -27,9 +42,21 @@ EXACT = 0.0 if torch.cuda.device_count() < 2 else 1e-6  # GPU kernels may add in
 
 @pytest.fixture(scope="module")
 def runs(projects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run of 60 steps on two processes for each method."""
+    """A run of 60 steps on two processes for each method, all at once.
+
+    They do not meet: no two runs of a machine want the same port.
+    """
     parent = tmp_path_factory.mktemp("runs")
-    return {method: train(projects[method], parent / method, *FLAGS) for method in METHODS}
+    processes = {
+        method: start(
+            launch_line(project, "--run_dir", parent / method, *FLAGS), project, environment()
+        )
+        for method, project in projects.items()
+    }
+    for method, process in processes.items():
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, f"{method}: {out}{err}"
+    return {method: parent / method for method in METHODS}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +77,11 @@ def oracle() -> dict[str, torch.Tensor]:
         optimizer.step()
         optimizer.zero_grad()
     return dict(net.state_dict())
+
+
+def test_projects_that_start_at_once_do_not_meet(runs: dict[str, Path]) -> None:
+    """Row 7."""
+    assert all(metrics(run_dir)[-1]["val_samples"] == 360 for run_dir in runs.values())
 
 
 def test_the_methods_reach_the_weights_of_a_single_process(
@@ -95,17 +127,19 @@ def test_a_run_goes_on_under_another_method(
             assert line[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_project_passes_its_own_tests(projects: dict[str, Path], method: str) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("method", represented(METHODS, "torchrun"))
+def test_a_project_passes_its_own_tests(method: str, tmp_path: Path) -> None:
     """They train to 97 % accuracy, compare two processes with one, resume, and look at shares."""
-    result = run([str(BIN / "python"), "-m", "pytest", "-q"], projects[method], seconds=300)
+    project = make(tmp_path / "digits", method)
+    result = run([str(BIN / "python"), "-m", "pytest", "-q"], project, seconds=300)
     assert result.status == 0, result.out
     assert "5 passed" in result.out
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_shares_prints_the_shares_of_the_article(projects: dict[str, Path], method: str) -> None:
-    result = launch(projects[method], program="shares.py")
+    result = launch(projects[method], program="shares.py", forked=True)
     assert result.status == 0, result.err
     if method == "accelerate":
         expected = [list(range(10)), list(range(10, 20))]
@@ -122,16 +156,23 @@ def test_shares_prints_the_shares_of_the_article(projects: dict[str, Path], meth
         ("torchrun", "python train.py"),
         ("accelerate", "python train.py"),
         ("accelerate", "accelerate launch --cpu --num_processes 1 train.py"),
-        ("fabric", "torchrun --standalone --nproc-per-node 3 train.py --global_batch_size 48"),
+        pytest.param(
+            "fabric",
+            "torchrun --standalone --nproc-per-node 3 train.py --global_batch_size 48",
+            marks=pytest.mark.full,  # forked ranks of Fabric are as under torchrun
+        ),
     ],
 )
 def test_other_launch_lines_work(
     projects: dict[str, Path], method: str, line: str, tmp_path: Path
 ) -> None:
     """Alone without a launcher, under Accelerate's, and on a number of ranks that is odd."""
-    flags = f"--steps 4 --log_every 2 --workers 1 --run_dir {tmp_path}"
-    cpu = environment(CUDA_VISIBLE_DEVICES="")
-    result = run(f"{line} {flags}", projects[method], env=cpu)
+    line += f" --steps 4 --log_every 2 --workers 1 --run_dir {tmp_path}"
+    if line.startswith("python"):
+        result = fork(line.split(), projects[method])
+    else:
+        cost.note(cost.LAUNCHES)
+        result = run(line, projects[method], env=environment(CUDA_VISIBLE_DEVICES="-1"))
     assert result.status == 0, result.out + result.err
     assert [entry["step"] for entry in metrics(tmp_path)] == [2, 4, 4]
     assert metrics(tmp_path)[-1]["val_samples"] == 360

@@ -18,13 +18,11 @@ from conftest import (
     MODULES,
     environment,
     largest_difference,
-    launch_line,
     metrics,
     run,
-    start,
     weights,
 )
-from probe import BATCH, FLAGS, STEPS, STOPPED, Run, left_after, make_probe, numbers
+from probe import BATCH, STEPS, STOPPED, Run, make_probe, numbers
 from scaffold.catalog.methods import METHODS
 
 
@@ -46,7 +44,8 @@ def runs(
     """
     project, parent = probes[request.param], tmp_path_factory.mktemp("runs")
     alone = Run(project, parent / "alone", processes=1, forked=True, OMP_NUM_THREADS="")
-    first = Run(project, parent / "parts", "--profile", "2:3", PROBE_FAULT="SIGTERM")
+    fault = {"PROBE_FAULT": "SIGTERM"}
+    first = Run(project, parent / "parts", "--profile", "2:3", forked=True, **fault)
     second = Run(project, parent / "parts", processes=3, forked=True, PROBE_BLIND="1")
     return alone, first, second
 
@@ -149,7 +148,10 @@ def test_a_rank_has_its_part_of_the_cores(runs: tuple[Run, Run, Run]) -> None:
     """Row 25: unless the user says otherwise; torchrun tells several ranks to use one each."""
     assert {call["threads"] for call in runs[0].calls(True)[0]} == {os.cpu_count()}
     assert {call["threads"] for call in runs[1].calls(True)[0]} == {1}
-    # what this process has set itself is no user's wish under torchrun, for its parent has not
+
+
+def test_a_rank_keeps_the_threads_that_a_user_has_set() -> None:
+    """What this process has set itself is no user's wish under torchrun, for its parent has not."""
     code = "from engine import distributed; print(distributed.threads_are_set())"
     for launched in ("", "1"):
         env = environment(OMP_NUM_THREADS="1", TORCHELASTIC_RUN_ID=launched)
@@ -218,32 +220,3 @@ def test_replicas_that_went_apart_end_the_run_before_they_are_saved(
     assert ended.result.status != 0
     assert "error: after step 2 the ranks differ in 4 of 5 tensors, first in `" in ended.result.err
     assert not list(tmp_path.glob("run/checkpoints/*"))
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_killed_launcher_leaves_no_rank_behind(
-    probes: dict[str, Path], method: str, tmp_path: Path
-) -> None:
-    """Row 8. Fabric has no launcher: its rank 0 is the process that started the other."""
-    probe = tmp_path / "probe"
-    command = launch_line(probes[method], *FLAGS, "--steps", 10**6, "--run_dir", tmp_path / "run")
-    process = start(command, probes[method], environment(PROBE=str(probe)))
-    assert process.stdout is not None
-    assert any(line.startswith("step 10 ") for line in process.stdout)
-    process.kill()
-    process.wait()
-    records = [json.loads(line) for line in probe.read_text().splitlines()[:40]]
-    pids = {record["pid"] for record in records if "pid" in record} - {process.pid}
-    assert len(pids) == (1 if method == "fabric" else 2)
-    assert not left_after(pids, 10)
-
-
-def test_projects_that_start_at_once_do_not_meet(probes: dict[str, Path], tmp_path: Path) -> None:
-    """Row 7: no two runs of a machine want the same port."""
-    processes = [
-        start(launch_line(project, *FLAGS, "--run_dir", tmp_path / method), project, environment())
-        for method, project in probes.items()
-    ]
-    ends = [(process.communicate(timeout=180)[1], process.returncode) for process in processes]
-    assert [status for _, status in ends] == [0] * len(processes), ends
-    assert all(metrics(path)[-1]["val_samples"] == 17 for path in tmp_path.iterdir())

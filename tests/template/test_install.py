@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BIN, ROOT, TEMPLATE, environment, metrics, run, scaffold
+from conftest import BIN, ROOT, TEMPLATE, environment, metrics, represented, run, scaffold
 from scaffold.catalog.methods import METHODS
 from scaffold.template.bundle import release_commits
 
@@ -99,7 +99,8 @@ def test_uv_resolves_a_project(projects: dict[str, Path], method: str, tmp_path:
     assert f'name = "{library}"' in locked
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.long
+@pytest.mark.parametrize("method", represented(METHODS, "torchrun"))
 def test_the_printed_commands_install_and_train_a_project(method: str, tmp_path: Path) -> None:
     """Pasted as they are, into a shell that knows no virtual environment."""
     made = scaffold("new", "--method", method, "digits", folder=tmp_path)
