@@ -18,8 +18,8 @@ $(DEMO)/ready: pyproject.toml constraints.txt
 
 # One worker more than cores, for tests often wait; each takes what another has not begun. What has the
 # mark `full` is another case of a claim that a test without it holds.
-WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test: lint
 	$(PYTEST) -m "not full"

@@ -254,7 +254,7 @@ def examples(quick: int, full: int, soak: int) -> int:
     """How many examples are tried: by `make test`, by `make test-all`, by `make soak`."""
     if "SOAK" in os.environ:
         return soak
-    return quick if hypothesis.settings().max_examples == 25 else full
+    return quick if hypothesis.settings.get_current_profile_name() == "quick" else full
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

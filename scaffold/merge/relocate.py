@@ -69,11 +69,7 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
     done = Relocated(copy, home, known, _defined(old, renames, home), moved)
     dots = find_dots(sources, home, moved)
     untouched = set() if home.package else _untouched(sources, old, home.folder)
-    edited = {
-        name: code
-        for name, code in sources.items()
-        if not (name.startswith(home.folder) and name.removeprefix(home.folder) in untouched)
-    }
+    edited = {name: code for name, code in sources.items() if name not in untouched}
     codes = _rewrite(edited, done, sources)
     modules = _modules(files_in(old), _files(renames)) | _modules(files_in(new), {})
     for render, table in ((old, renames), (new, Renames())):
@@ -90,13 +86,12 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
 
 
 def _untouched(sources: dict[str, bytes], old: Path, folder: str) -> set[str]:
-    """The files of the old render that the project still has: a merge takes those of the new one.
+    """The files of the project that are as rendered: a merge takes those of the new render.
 
     So they are moved and not read, which takes most of the time where a team has edited little.
     """
-    return {
-        name for name in files_in(old) if sources.get(folder + name) == (old / name).read_bytes()
-    }
+    names = {folder + name: old / name for name in files_in(old)}
+    return {name for name, path in names.items() if sources.get(name) == path.read_bytes()}
 
 
 def _rewrite(edited: dict[str, bytes], done: Relocated, sources: Iterable[str]) -> dict[str, bytes]:
@@ -166,7 +161,7 @@ def _move_render(
 
     modules: all that either render has, by their names of today.
     dots: the files in which the project names its modules from where they are.
-    untouched: the files that are the same in the project, as its names were.
+    untouched: the files of the project that are the same in the old render.
     """
     table, names = _files(renames), files_in(render)
     inside = Renames({module: f"{home.package}.{module}" for module in modules})
@@ -179,7 +174,7 @@ def _move_render(
         if name.endswith(".py"):
             before, after = Home().module(name), Home().module(table.get(name, name))
             code = here.read_bytes()
-            if (renames.modules or renames.names) and name not in untouched:
+            if (renames.modules or renames.names) and home.folder + name not in untouched:
                 code = rewritten(code, renames, before, after, frozenset()).code
             if home.package:
                 last = home.module(target)

@@ -165,7 +165,7 @@ def test_a_run_at_work_has_its_directory_to_itself_and_is_stopped_by_its_launche
         assert time.monotonic() - begun < 10 + begun - begin
         assert first.poll() is None
         first.terminate()
-        first.communicate(timeout=60)
+        first.communicate(timeout=30)
     finally:
         first.kill()
     told = state(run_dir)

@@ -46,7 +46,7 @@ Trained = Callable[[str], Path]  # tracker -> run directory
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A function: the run of a tracker, 20 steps, then from step 10 to 30."""
+    """A function: the run of a tracker, 20 steps, then from step 10 to 30, without a secret."""
 
     @cache
     def runs(tracker: str) -> Path:
@@ -58,15 +58,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         checkpoint = run_dir / "checkpoints" / "step-000000020"
         checkpoint.rename(run_dir / "lost")  # as if the run had been killed before it
         train(project, run_dir, *flags, "--steps", 30, processes=2, forked=True, **env)
+        files = [path for path in run_dir.parent.rglob("*") if path.is_file()]
+        assert [path for path in files if b"hunter2" in path.read_bytes()] == []
         return run_dir
 
     return runs
 
 
 def logged(run_dir: Path) -> Curves:
-    """The curves of metrics.jsonl, under the trackers' names; and no secret stands in any file."""
-    files = [path for path in run_dir.parent.rglob("*") if path.is_file()]
-    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
+    """The curves of metrics.jsonl, under the trackers' names."""
     lines = metrics(run_dir)
     curves = {new: {x["step"]: x[old] for x in lines if old in x} for old, new in NAMES.items()}
     assert {name: list(curve) for name, curve in curves.items()} == {
@@ -90,7 +90,7 @@ def test_tensorboard_shows_each_step_once_with_the_value_of_metrics_jsonl(traine
     settings = events.Tensors("settings/text_summary")
     assert [event.step for event in settings] == [0, 10]
     assert b"    steps = 30\n" in settings[-1].tensor_proto.string_val[0]
-    writers = list(run_dir.rglob("events.out.tfevents.*"))
+    writers = list(run_dir.parent.rglob("events.out.tfevents.*"))
     assert len(writers) == 2  # one for each start
 
 
@@ -184,7 +184,7 @@ def test_a_tracker_that_does_not_start_ends_the_run_soon(tmp_path: Path) -> None
     env: dict[str, Any] = OWN | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     begin = time.monotonic()
     result = launch(project, forked=True, **env)
-    assert time.monotonic() - begin < 60  # of 130 that it was
+    assert time.monotonic() - begin < 45  # it was 130
     assert result.status == 1
     errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1  # no other rank takes the loss of the first for the cause
