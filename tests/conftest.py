@@ -36,9 +36,13 @@ os.environ["GIT_CONFIG_GLOBAL"] = str(Path(__file__).with_name("gitconfig"))
 os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
 
-# how long an example takes says something about the machine, and nothing about the code
-hypothesis.settings.register_profile("full", deadline=None)
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+# how long an example takes says something about the machine, and nothing about the code; and the
+# fixtures that examples share are folders that nobody changes
+ALLOWED = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("full", deadline=None, suppress_health_check=ALLOWED)
+hypothesis.settings.register_profile(
+    "quick", hypothesis.settings.get_profile("full"), max_examples=25
+)
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset, get_worker_info
 
 from config import Config
 from engine.errors import leave_if
@@ -70,6 +70,8 @@ class Faulty(Dataset[Any]):
         return 0 if self.fault == "empty" else 1 if self.fault == "small" else SAMPLES
 
     def __getitem__(self, sample: int) -> Any:
+        if get_worker_info() is not None:
+            record(loader=os.getpid())
         if self.fault == "bad" and sample == BAD:
             raise OSError("the file ends too soon")
         return self.dataset[sample]

@@ -104,7 +104,8 @@ def test_a_rank_that_fails_ends_all_with_the_first_cause(
         told = state(run_dir)
         assert told["state"] == "failed"
         assert why[fault] in told["why"]
-    assert len({record["pid"] for record in ended.records if "pid" in record}) == 2
+    for process in ("pid", *(["loader"] if loaders else [])):
+        assert len({record[process] for record in ended.records if process in record}) == 2
     assert wait_until(lambda: not marked(str(tmp_path)), 10)
     kept = sorted(path.name for path in (run_dir / "checkpoints").iterdir())
     assert kept == ["step-000000002", "step-000000004"]
@@ -148,12 +149,13 @@ def test_a_run_at_work_has_its_directory_to_itself_and_is_stopped_by_its_launche
     project, run_dir = probes[method], tmp_path / "run"
     flags = [*FLAGS, "--steps", 10**6, "--run_dir", run_dir]
     begin = time.monotonic()
-    first = start(launch_line(project, *flags), project, environment())
+    first, started = start(launch_line(project, *flags), project, environment()), set[int]()
     try:
         assert first.stdout is not None
         assert any(line.startswith("step 3 ") for line in first.stdout)
         assert state(run_dir)["state"] == "running"
-        found = listening(descendants(first.pid) | {first.pid})
+        started = descendants(first.pid) | {first.pid}
+        found = listening(started)
         assert found, "the ranks meet somewhere"
         assert found <= (LOOPBACK if method == "spawn" else LOOPBACK | ALL)
         begun = time.monotonic()
@@ -167,7 +169,7 @@ def test_a_run_at_work_has_its_directory_to_itself_and_is_stopped_by_its_launche
         first.terminate()
         first.communicate(timeout=30)
     finally:
-        first.kill()
+        left_after(started | {first.pid}, 0)
     told = state(run_dir)
     assert told["state"] == "preempted"
     assert told["step"] == metrics(run_dir)[-1]["step"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import environment, examples, fork, launch, make, metrics, represented, run, scaffold
@@ -303,10 +303,7 @@ def test_old_copies_packages_and_links_of_a_team_are_theirs(project: Callable[..
     assert "engine/memmap.py" not in after
 
 
-@settings(
-    max_examples=examples(3, 10, 200),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(3, 10, 200))
 @given(data=st.data())
 def test_whatever_a_team_wrote_is_there_after_the_files_have_moved(
     rendered: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Result, examples, launch, make, metrics, represented, run, scaffold, train
@@ -99,10 +99,7 @@ def content_names(folder: Path) -> list[str]:
     ]
 
 
-@settings(
-    max_examples=examples(12, 24, 400),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(12, 24, 400))
 @given(data=st.data())
 def test_whatever_a_user_writes_is_in_the_tree_or_in_a_conflict(
     quick: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
