@@ -4,7 +4,7 @@ METHOD ?= fabric
 BIN := .venv/bin
 DEMO := build/env-$(METHOD)
 
-.PHONY: demo test test-all lint soak audit bench clean
+.PHONY: demo test test-all test-gpu lint soak audit bench bench-gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/ready
@@ -26,6 +26,10 @@ test: lint
 
 test-all: lint
 	$(PYTEST)
+
+# what can be seen on a GPU alone
+test-gpu: .venv/ready
+	$(BIN)/python -m pytest -n 4 --dist loadgroup tests/test_gpu.py
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -52,6 +56,9 @@ audit:
 bench: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
+
+bench-gpu: .venv/ready
+	$(BIN)/python benchmarks/gpu.py
 
 # installs once, and again when what is wanted changes
 .venv/ready: pyproject.toml constraints.txt

@@ -14,7 +14,6 @@ from project import sampler, saving, step
 from tool import new, startup, switch
 
 README = Path(__file__).with_name("README.md")
-BEGIN, END = "<!-- results -->", "<!-- end -->"
 HEADER = ["comparison", "ratio", "min", "max", "target", "seconds"]
 LIBRARIES = ("torch", "lightning", "accelerate", "copier", "cookiecutter", "click")
 
@@ -25,9 +24,14 @@ def main() -> None:
     parts = (startup, new, switch, sampler, saving, step)
     results = table([comparison for part in parts for comparison in part.comparisons()])
     print(f"{results}\n\n{described}")
-    before, rest = README.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n{results}\n\n{described}\n{END}{after}")
+    put("results", f"{results}\n\n{described}")
+
+
+def put(mark: str, text: str) -> None:
+    """Write results into README.md, between a mark and its end."""
+    begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
+    before, rest = README.read_text().split(begin)
+    README.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
 
 
 def table(comparisons: list[Comparison]) -> str:

@@ -16,6 +16,7 @@ PANELS = {
     "lr": ("learning rate", "lr, no unit"),
     "grad_norm": ("gradient norm", "L2, before clipping"),
     "samples_per_second": ("throughput", "samples per second"),
+    "targets_per_second": ("throughput in targets", "targets per second"),
 }
 SPREAD = ("loss", "val_loss", "grad_norm")  # may need a log scale
 Lines = list[dict[str, float]]
@@ -104,7 +105,7 @@ def fill(panel: Any, name: str, runs: dict[str, Lines], colors: Callable[[int], 
     panel.set(xlabel="optimizer steps", ylabel=PANELS[name][1])
     if name in SPREAD and values and min(values) > 0 and max(values) > 10 * min(values):
         panel.set_yscale("log")
-    if name == "samples_per_second":
+    if name.endswith("_per_second"):
         panel.set_ylim(bottom=0)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,8 @@ from lightning.fabric.strategies import DDPStrategy
 
 from config import Config
 from engine import distributed
-from engine.dataloader import Numbers, build_loader
+from engine.dataloader import build_loader
+from engine.reader import Numbers
 from engine.sampler import ShardedBatches
 from engine.settings import parse
 
@@ -22,7 +23,7 @@ BATCH_SIZE = 10  # samples per rank and step
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    distributed.prepare(config.processes)
+    distributed.prepare(config)
 
     # NCCL between GPUs, gloo between CPUs
     fabric = Fabric(
@@ -37,14 +38,14 @@ def main(config: Config) -> None:
     # ---- 2. data: every rank reads its own share of each batch
     data, size = Numbers(SAMPLES), BATCH_SIZE
     start = 0
-
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start, shuffle=False)
 
     loader = build_loader(data, shares, config, (rank, start))
-
     # batches come one after the other and without end
-    train_batches = iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
+    train_batches = iter(
+        fabric.setup_dataloaders(loader, use_distributed_sampler=False, move_to_device=False)
+    )
 
     # ---- 3. shares: until every sample was read once; the last step goes on with the next epoch
     for step in range(1, 1 + math.ceil(SAMPLES / (size * world_size))):
@@ -55,8 +56,7 @@ def main(config: Config) -> None:
             print(f"step {step} rank {other}:", ", ".join(map(str, shown[other])), flush=True)
 
     # ---- 4. end: all together, or a rank still at work would find the others gone
-    dist.barrier()
-    dist.destroy_process_group()
+    distributed.end()
 
 
 if __name__ == "__main__":

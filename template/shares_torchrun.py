@@ -10,7 +10,8 @@ import torch.distributed as dist
 
 from config import Config
 from engine import distributed
-from engine.dataloader import Numbers, build_loader
+from engine.dataloader import build_loader
+from engine.reader import Numbers
 from engine.sampler import ShardedBatches
 from engine.settings import parse
 
@@ -20,25 +21,23 @@ BATCH_SIZE = 10  # samples per rank and step
 
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    distributed.prepare(config.processes)
+    distributed.prepare(config)
 
     # NCCL between GPUs, gloo between CPUs
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", dist.get_node_local_rank()) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     rank, world_size = dist.get_rank(), dist.get_world_size()
 
     # ---- 2. data: every rank reads its own share of each batch
     data, size = Numbers(SAMPLES), BATCH_SIZE
     start = 0
-
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start, shuffle=False)
 
     loader = build_loader(data, shares, config, (rank, start))
-
     # batches come one after the other and without end
     train_batches = iter(loader)
 
@@ -51,8 +50,7 @@ def main(config: Config) -> None:
             print(f"step {step} rank {other}:", ", ".join(map(str, shown[other])), flush=True)
 
     # ---- 4. end: all together, or a rank still at work would find the others gone
-    dist.barrier()
-    dist.destroy_process_group()
+    distributed.end()
 
 
 if __name__ == "__main__":

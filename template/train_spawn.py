@@ -12,12 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
 from data import augment, build_datasets
-from engine import checkpoint, distributed, failures, profiling, signals
+from engine import agreement, checkpoint, distributed, failures, profiling, signals
+from engine.batch import to_device
 from engine.check import report
-from engine.dataloader import Reader, build_loader, build_val_loader, to_device
+from engine.dataloader import build_loader, build_val_loader
 from engine.evaluation import evaluate
 from engine.metrics import Log
 from engine.random_state import seed_everything
+from engine.reader import Reader
 from engine.sampler import ShardedBatches
 from engine.settings import parse
 from model import build_model, loss_sums
@@ -28,7 +30,7 @@ from tracker import Tracker
 @failures.guarded
 def main(config: Config) -> None:
     # ---- 1. processes: one per GPU, each knows its rank and its device
-    distributed.prepare(config.processes)
+    distributed.prepare(config)
     # what takes long to load or to prepare keeps nobody waiting here
     train_set, val_set = build_datasets(config)
     # from here on nobody waits forever
@@ -39,34 +41,31 @@ def main(config: Config) -> None:
     device = torch.device("cuda", dist.get_node_local_rank()) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     rank, world_size = dist.get_rank(), dist.get_world_size()
 
     # passes of each rank that make one optimizer step
     accumulate = config.accumulate(world_size)
-    stop = signals.StopRequest()  # a signal ends the run when the step is done
+    stop = agreement.Stop(config)  # a signal ends the run, two steps later at most
     # the run goes on where its newest checkpoint left it
     first_step, resumed, best_loss = checkpoint.newest(config)
 
     # ---- 2. data: every rank reads its own share of each batch
     data, size = Reader(train_set, augment, config), config.micro_batch_size
     start = first_step * accumulate
-
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start)
 
     loader = build_loader(data, shares, config, (rank, start))
-
     # batches come one after the other and without end
     train_batches = iter(loader)
 
-    val_batches = build_val_loader(val_set, config.micro_batch_size, rank, world_size)
+    val_batches = build_val_loader(val_set, config, rank, world_size)
 
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
     net = build_model(config).to(device)
     seed_everything(config.seed, rank)
-
     optimizer = build_optimizer(net, config)
 
     # `net` is the bare network; calling `model` also averages its gradients over the ranks
@@ -91,17 +90,17 @@ def main(config: Config) -> None:
                 # float32 or bfloat16, as the settings say
                 with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
                     sums = loss_sums(model, batch)
+                totals[rank, :3].add_(sums.detach())
+                if not accumulating:
+                    totals[rank, 3].fill_(stop.asked)
+                    # over the ranks, while the last gradients are computed
+                    summed = dist.all_reduce(totals, async_op=True)
                 # adds to .grad
                 sums[0].backward()
 
-            totals[rank, :3] += sums.detach()
-        totals[rank, 3] = stop.received
-
-        # sum over the ranks
-        dist.all_reduce(totals)
-
+        summed.wait()
         # from the mean of the ranks' sums to the mean over all targets of the step
-        scale_gradients(net, world_size / totals[:, 2].sum())
+        scale_gradients(optimizer, world_size / totals[:, 2].sum())
 
         # L2 norm of the gradient, before it is clipped
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -110,16 +109,13 @@ def main(config: Config) -> None:
         if config.check:
             report(config, net, loader, device)
         optimizer.zero_grad()
+        last = stop.after(step, totals, grad_norm)
         log.train(step, totals, lr, grad_norm)
-        last = distributed.is_last(step, totals, grad_norm, config)
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:
             totals = evaluate(net, loss_sums, val_batches, device, config)
-
-            # sum over the ranks
             dist.all_reduce(totals)
-
             log.validation(step, totals)
 
         # ---- 7. checkpoint: rank 0 writes, whole or not at all; the last ones and the best stay

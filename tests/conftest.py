@@ -27,7 +27,7 @@ from scaffold.ops import create
 
 # what a machine may have set beside the tests: a scheduler, a launcher, a tracker, make, git
 FOREIGN = re.compile(
-    "(SLURM|SRUN|PMI|PMIX|OMPI|PET|TORCHELASTIC|TORCH|ACCELERATE|FABRIC|WANDB|MLFLOW|GIT|PYTHON)_?.*"
+    "(SLURM|SRUN|PMI|PMIX|OMPI_COMM|PET|TORCHELASTIC|TORCH|ACCELERATE|FABRIC|WANDB|MLFLOW|GIT|PYTHON)_?.*"
     "|(.*_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|.*MAKE.*"
 )
 for name in filter(FOREIGN.fullmatch, list(os.environ)):

@@ -1,4 +1,4 @@
-"""The loop that a good engineer writes by hand: DDP and nothing else, on a project's network.
+"""The loop that a good engineer writes by hand: DDP and fused AdamW, on a project's network.
 
 torchrun --standalone --nproc-per-node 2 ddp_loop.py
 python ddp_loop.py                                       (starts its two processes itself)
@@ -8,6 +8,7 @@ every `log_every` steps, as the project does.
 """
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -17,9 +18,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from data import Batch, build_datasets
+from config import Config
+from data import Batch, augment, build_datasets
 from engine import distributed
 from engine.settings import parse
 from model import build_model
@@ -34,7 +36,7 @@ def main() -> None:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo")
 
-    train_set, _ = build_datasets(config)
+    train_set = Augmented(build_datasets(config)[0], config)
     sampler: DistributedSampler[Any] = DistributedSampler(train_set, seed=config.seed)
     loader: DataLoader[Any] = DataLoader(
         train_set, config.micro_batch_size, sampler=sampler, drop_last=True
@@ -42,9 +44,10 @@ def main() -> None:
     batches = endless(loader, sampler)
 
     torch.manual_seed(config.seed)
-    model = DistributedDataParallel(build_model(config).to(device))
+    net = build_model(config).to(device)
+    model = DistributedDataParallel(net, gradient_as_bucket_view=True)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
     accumulate = config.global_batch_size // (config.micro_batch_size * dist.get_world_size())
 
@@ -65,6 +68,19 @@ def main() -> None:
                 print(f"step {step}  loss {value:.5g}", flush=True)
     dist.barrier()
     dist.destroy_process_group()
+
+
+class Augmented(Dataset[Any]):
+    """The data as training reads it, by chance each time."""
+
+    def __init__(self, dataset: Any, config: Config) -> None:
+        self.dataset, self.config = dataset, config
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, sample: int) -> Any:
+        return augment(self.dataset[sample], random.getrandbits(32), self.config)
 
 
 def endless(loader: DataLoader[Any], sampler: DistributedSampler[Any]) -> Iterator[Batch]:

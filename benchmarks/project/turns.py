@@ -10,6 +10,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Timer
 from typing import Self
 
@@ -23,6 +24,7 @@ class Run:
         self.command, self.folder, self.environment = command, folder, environment
         self.process: subprocess.Popen[str] | None = None
         self.timer = Timer(LIMIT, self.kill)
+        self.errors = TemporaryFile("w+")  # noqa: SIM115, closed by __exit__
 
     def __enter__(self) -> Self:
         return self
@@ -30,6 +32,7 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self.timer.cancel()
         self.kill()
+        self.errors.close()
 
     def turn(self) -> float:
         """Start or go on, up to the next line, and pause; gives the seconds on the clock.
@@ -55,7 +58,7 @@ class Run:
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # Fabric and torchrun announce themselves there
+            stderr=self.errors,
             start_new_session=True,
         )
         self.timer.start()
@@ -68,7 +71,10 @@ class Run:
             if line.startswith("step "):
                 return
         self.kill()
-        raise subprocess.CalledProcessError(self.process.wait(), self.command)
+        error = subprocess.CalledProcessError(self.process.wait(), self.command)
+        self.errors.seek(0)
+        error.add_note(self.errors.read())
+        raise error
 
     def kill(self) -> None:
         """End the run's processes, also when they are paused."""

@@ -7,7 +7,9 @@ data and checkpoints
     retention      which checkpoints a run has, and which of them stay
     inference      the network of a run, for programs that use it
     evaluation     the validation of a network
-    dataloader     batches: read, augmented, brought to the device
+    dataloader     the loaders of a rank
+    reader         the data as it is read: samples, augmented
+    batch          what a batch holds, and its way to the device
     sampler        which samples each rank reads, in which order
 
 settings and metrics
@@ -18,6 +20,7 @@ settings and metrics
 
 processes
     failures       how a run fails: soon, on all ranks, with the first cause
+    agreement      what all ranks agree on after a step
     distributed    how processes meet, what each of them needs, how they part
     replicas       the ranks' copies of the network, which must be the same
     signals        what ends a run before its time
@@ -28,6 +31,7 @@ ground
     storage        folders that are whole or not there
     async_writer   writes beside the training
     memmap         datasets in files of any size
+    resources      what this process may use and has used: cores, memory
     random_state   seeds, and the states of random generators
     hints          what an exception means, and what to do
     errors         a fact and a remedy, told by one rank

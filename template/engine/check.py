@@ -8,7 +8,7 @@ from torch import nn
 
 from config import Config
 from engine.errors import leave_if
-from engine.metrics import peak_memory
+from engine.resources import peak_memory
 
 SHOWN = 8  # samples of each rank
 
@@ -23,14 +23,18 @@ def report(config: Config, net: nn.Module, loader: Any, device: torch.device) ->
     parameters = dict(net.named_parameters())
     without = [name for name, parameter in parameters.items() if parameter.grad is None]
     if dist.get_rank() == 0:
-        show(config, told, parameters, without)
+        show(config, device, told, parameters, without)
     fact = f"the loss does not depend on {len(without)} parameters, so no rank gets their gradients"
     remedy = "use them in the forward pass, or remove them: every training step would wait for them"
     leave_if([(fact, remedy)] if without else [], status=1)
 
 
 def show(
-    config: Config, told: list[Any], parameters: dict[str, nn.Parameter], without: list[str]
+    config: Config,
+    device: torch.device,
+    told: list[Any],
+    parameters: dict[str, nn.Parameter],
+    without: list[str],
 ) -> None:
     """Print a report; told: (samples read, peak memory in MiB) of each rank."""
     world_size, size = len(told), config.micro_batch_size
@@ -41,5 +45,16 @@ def show(
         shown = ", ".join(map(str, samples[:SHOWN])) + (", ..." if len(samples) > SHOWN else "")
         print(f"check: rank {rank} read {len(samples)} samples: {shown}; peak {memory:.0f} MiB")
     count = sum(parameter.numel() for parameter in parameters.values())
+    print(f"check: precision {config.precision}: {precision(config, device)}")
     print(f"check: {count} parameters in {len(parameters)} tensors")
     print(f"check: parameters without a gradient: {', '.join(without) or 'none'}", flush=True)
+
+
+def precision(config: Config, device: torch.device) -> str:
+    """In which numbers the products of the network are made on this device, in words."""
+    if config.precision == "bf16":
+        return "bfloat16 in the forward pass"
+    if config.precision == "fp32":
+        return "float32"
+    known = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return "TF32" if known else "float32, for this device has no TF32"

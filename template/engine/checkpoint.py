@@ -21,6 +21,8 @@ from engine.errors import leave_if
 from engine.random_state import random_state, seed_everything, set_random_state
 from engine.replicas import check_replicas, share_buffers
 
+EXECUTION = ("foreach", "fused", "capturable")  # flags of torch's optimizers
+
 
 def save(
     step: int,
@@ -99,13 +101,27 @@ def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> None
     leave_if([(fact, remedy) for fact in differences(folder, state["model"], net.state_dict())])
     net.load_state_dict(state["model"])
     try:
-        optimizer.load_state_dict(state["optimizer"])
+        optimizer.load_state_dict(as_here(state["optimizer"], optimizer))
     except ValueError as error:
         leave_if([(f"{folder} is of another optimizer: {error}", "set --run_dir runs/new")])
     if len(state["random"]) == dist.get_world_size():
         set_random_state(state["random"][dist.get_rank()])
     else:  # as many streams as there are ranks now, none of them used before
         seed_everything(folder.name, dist.get_world_size(), dist.get_rank())
+
+
+def as_here(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's saved state, to be used as this run computes: with its kernels and layouts."""
+    for before, group in zip(saved["param_groups"], optimizer.param_groups, strict=False):
+        before |= {flag: group[flag] for flag in EXECUTION if flag in group}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, moments in saved["state"].items():
+        for name, value in moments.items():
+            # one kernel goes through weights and moments side by side
+            if number < len(weights) and getattr(value, "shape", None) == weights[number].shape:
+                like = torch.empty_like(weights[number], dtype=value.dtype, device="cpu")
+                moments[name] = like.copy_(value)
+    return saved
 
 
 def differences(folder: Path, saved: dict[str, Tensor], here: dict[str, Tensor]) -> list[str]:

@@ -1,21 +1,24 @@
 """What every rank needs and no method owns: launch variables, threads, compiling, its end."""
 
 import logging
-import math
 import os
 import socket
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
-from engine import signals, watchdog
-from engine.errors import is_first, leave_if
+from engine import signals
+from engine.errors import leave_if
+from engine.resources import cores
 
 
 def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> None:
@@ -56,16 +59,30 @@ def open_store() -> dist.TCPStore:
     )
 
 
-def prepare(processes: int) -> None:
-    """Make this process a good rank, one of so many on this machine: threads, output, its end."""
+def prepare(config: Config) -> None:
+    """Make this process a good rank, one of those on this machine: threads, output, its end."""
     if not threads_are_set():
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+        torch.set_num_threads(max(1, cores() // config.processes))
+    set_precision(config)
     # Lightning reports from every rank that it has started; warnings still come through
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # but this is how Fabric says which of the processes it started has died
     logging.getLogger("lightning.fabric.strategies.launchers").setLevel(logging.INFO)
     signals.end_with_launcher()
+
+
+def set_precision(config: Config) -> None:
+    """Let products of float32 be what `precision` says, TF32 or float32; bf16 is autocast's."""
+    tf32 = config.precision == "tf32"
+    with warnings.catch_warnings():
+        # of both lines; but torch.compile reads these settings, and refuses a mixture
+        warnings.filterwarnings(
+            "ignore", "Please use the new API settings to control TF32 behavior"
+        )
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        # else convolutions are in TF32 whatever was asked for
+        torch.backends.cudnn.set_flags(_allow_tf32=tf32)
 
 
 def threads_are_set() -> bool:
@@ -80,26 +97,6 @@ def threads_are_set() -> bool:
     )
 
 
-def is_last(step: int, totals: Tensor, grad_norm: Tensor, config: Config) -> bool:
-    """Whether the run ends after this step: by its settings, or because a rank was asked to stop.
-
-    totals: float64[world_size, 4], each rank's sums of (loss, correct, targets) and whether it was
-    asked to stop. Where the loss or the gradient is no number, the program ends here, on all ranks
-    together and with nothing saved.
-    """
-    watchdog.progress()
-    ranks = [rank for rank, loss in enumerate(totals[:, 0].tolist()) if not math.isfinite(loss)]
-    value = totals[ranks, 0].sum().item() if ranks else grad_norm.item()
-    if not math.isfinite(value):
-        name = f"loss of step {step} on rank {ranks[0]}" if ranks else f"gradient of step {step}"
-        remedy = f"lower --lr; a new start goes on from the last checkpoint in {config.run_dir}"
-        leave_if([(f"the {name} is {value}", remedy)], status=1)
-    requests = totals[:, 3].sum().item()
-    if requests and step < config.steps and is_first():
-        print(f"asked to stop: saving step {step}; start again to go on", flush=True)
-    return step == config.steps or requests > 0
-
-
 def compiled(net: nn.Module, config: Config) -> nn.Module:
     """The network, compiled if the settings say so. It shares the weights of the bare `net`.
 
@@ -112,16 +109,31 @@ def compiled(net: nn.Module, config: Config) -> nn.Module:
     return faster
 
 
-def end(model: nn.Module) -> None:
-    """Leave the other ranks, all together. Every rank must call it; model: the wrapped network.
+@contextmanager
+def gradients_on_this_stream(net: nn.Module) -> Iterator[None]:
+    """Let what sums the gradients of each weight be of this stream, whoever wraps the network.
+
+    It works on the stream where it was made first, and is kept by what wraps the network: on
+    another stream each gradient would take a way around, of which torch warns.
+    """
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    functions = [weight.view_as(weight).grad_fn for weight in weights]
+    kept = [function.next_functions for function in functions if function is not None]
+    yield
+    del kept
+
+
+def end(*models: nn.Module) -> None:
+    """Leave the other ranks, all together. Every rank must call it; models: wrapped networks.
 
     gloo's threads let go of tensors after a rank has their result, and need the interpreter for it.
     One that is late meets its end: torch waits for it with the interpreter locked, forever, where
     DDP is the last to hold the process group; or it aborts a program that is already leaving.
     """
-    dist.barrier()  # or a rank still at work would find the others gone
+    # or a rank still at work would find the others gone; a barrier() of NCCL warns of its device
+    dist.all_gather_object([None] * dist.get_world_size(), None)
     time.sleep(0.1)  # the interpreter is free meanwhile
-    for part in model.modules():
+    for part in (part for model in models for part in model.modules()):
         if isinstance(part, DistributedDataParallel):
             part.__dict__.update(reducer=None, logger=None, process_group=None)
     dist.destroy_process_group()

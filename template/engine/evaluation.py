@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from config import Config
 from engine import watchdog
-from engine.dataloader import to_device
+from engine.batch import count, to_device
 from engine.replicas import share_buffers
 
 
@@ -25,19 +25,14 @@ def evaluate(
     """
     share_buffers(net)
     net.eval()
+    if config.workers:  # they start with the first validation
+        watchdog.progress(watchdog.START)
     totals = torch.zeros(4, dtype=torch.float64, device=device)
     with torch.no_grad():
         for batch in batches:
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
-                totals[:3] += loss_sums(net, to_device(batch, device))
-            totals[3] += count(batch)
+                totals[:3].add_(loss_sums(net, to_device(batch, device)))
+            totals[3].add_(count(batch))
             watchdog.progress()
     net.train()
     return totals
-
-
-def count(batch: Any) -> int:
-    """The samples of a batch: the first dimension of its first tensor."""
-    if isinstance(batch, dict):
-        batch = list(batch.values())
-    return len(batch) if isinstance(batch, Tensor) else count(batch[0])

@@ -11,6 +11,7 @@ from torch import nn
 
 from config import Config
 from engine import retention, storage
+from engine.distributed import set_precision
 from engine.errors import leave_if
 from engine.settings import toml_flags
 
@@ -30,6 +31,7 @@ def load(
     except RuntimeError:
         remedy = "set --run_dir to a run of this model.py"
         leave_if([(f"{folder} is of another network", remedy)], status=1)
+    set_precision(config)
     return net.to(device).eval(), config, folder
 
 

@@ -1,20 +1,19 @@
 """What a run tells: metrics.jsonl, lines and a bar on the terminal, and the tracker."""
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
 from typing import Protocol
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
 from config import Config
 from engine import run_dir, watchdog
+from engine.resources import peak_memory
 from engine.settings import to_toml
 
 
@@ -41,8 +40,10 @@ class Log:
     ) -> None:
         self.config, self.rank, self.best_loss = config, rank, best_loss
         self.step = self.first_step = first_step
+        self.seen: Tensor | None = None  # totals of the steps since the last line
         self.val_loss: float | None = None  # of this step, where it was validated
         self.improved = False  # whether this step has the lowest validation loss of the run
+        self.mark_time(first_step)
         if rank != 0:
             return
         if first_step < config.steps:
@@ -57,7 +58,6 @@ class Log:
         tqdm.set_lock(RLock())  # its own one is shared by processes, and warns when left locked
         # on a terminal a bar, elsewhere plain lines
         self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
-        self.mark = first_step, time.perf_counter()
         if first_step >= config.steps:
             self.say(f"{config.run_dir} is done with its {first_step} steps; more: --steps N")
         else:
@@ -68,19 +68,22 @@ class Log:
     def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
         """One line about every `log_every`th step, with the speed since the line before."""
         self.step, self.val_loss, self.improved = step, None, False
+        self.seen = totals.clone() if self.seen is None else self.seen.add_(totals)
         if step % self.config.log_every:
             if step == self.first_step + 1:  # in which workers start, and kernels are compiled
-                self.mark = step, time.perf_counter()
+                self.mark_time(step)
             return
         memory = totals.new_tensor(peak_memory(totals.device))
         dist.all_reduce(memory, dist.ReduceOp.MAX)
         if self.rank == 0:
+            seen = self.seen[:, 2].sum().item()
             loss, _, targets, _ = totals.sum(dim=0).tolist()
             values = {"loss": loss / targets, "lr": lr, "grad_norm": grad_norm.item()}
             # the clock is read last: tolist() has waited for the device
             seconds = time.perf_counter() - self.mark[1]
-            speed = (step - self.mark[0]) * self.config.global_batch_size / seconds
-            values["samples_per_second"] = round(speed, 1)
+            samples = (step - self.mark[0]) * self.config.global_batch_size
+            values["samples_per_second"] = round(samples / seconds, 1)
+            values["targets_per_second"] = round(seen / seconds, 1)
             self.write(step, **values, peak_memory_mib=round(memory.item(), 1))
 
     def validation(self, step: int, totals: Tensor) -> None:
@@ -102,7 +105,12 @@ class Log:
         text = f"step {step}  " + "  ".join(f"{name} {value:.5g}" for name, value in values.items())
         self.bar.update(step - self.bar.n)
         self.say(text)
+        self.mark_time(step)
+
+    def mark_time(self, step: int) -> None:
+        """Let the speed be that of the steps after this one."""
         self.mark = step, time.perf_counter()
+        self.seen = None
 
     def say(self, text: str) -> None:
         """One line on the terminal, above the bar."""
@@ -131,13 +139,3 @@ def kept_lines(path: Path, last_step: int) -> list[str]:
         except (ValueError, KeyError, TypeError):
             print(f"dropped from {path}: {line[:60]}", flush=True)
     return kept
-
-
-def peak_memory(device: torch.device) -> float:
-    """The most memory that this process has had so far, in MiB: the GPU's, else the process's."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,7 +1,6 @@
 """Which samples each rank reads, and when: a function of the seed and the step alone."""
 
 from collections.abc import Iterator
-from itertools import count
 
 import torch
 from torch import Tensor
@@ -11,7 +10,8 @@ from engine.errors import leave_if
 from engine.random_state import mix
 
 Key = tuple[int, int]  # (epoch, sample)
-CHUNK = 4096  # samples whose order is computed at once; one by one takes a hundred times as long
+# samples whose order is computed at once, few at a start; one by one takes 1000 times as long
+FIRST, MOST = 2**12, 2**16
 
 
 class ShardedBatches(Sampler[list[Key]]):
@@ -45,19 +45,21 @@ class ShardedBatches(Sampler[list[Key]]):
         self.start, self.shuffle = start, shuffle
 
     def __iter__(self) -> Iterator[list[Key]]:
-        size = self.batch_size
-        at_once = max(1, CHUNK // size)  # micro-batches
-        for first in count(self.start, at_once):
+        size, first = self.batch_size, self.start
+        at_once, most = max(1, FIRST // size), max(1, MOST // size)  # micro-batches
+        while True:
             mine = torch.arange(first * size, (first + at_once) * size)
-            keys = self.keys(mine * self.world_size + self.rank)
-            yield from (keys[begin : begin + size] for begin in range(0, len(keys), size))
+            epochs, samples = self.keys(mine * self.world_size + self.rank)
+            for pair in zip(epochs.split(size), samples.split(size), strict=True):
+                yield list(zip(*(numbers.tolist() for numbers in pair), strict=True))
+            first, at_once = first + at_once, min(2 * at_once, most)
 
-    def keys(self, positions: Tensor) -> list[Key]:
-        """What stands at positions of the endless row: int64[N] -> N keys."""
-        epochs, indices = positions // self.samples, positions % self.samples
+    def keys(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """What stands at positions of the endless row: int64[N] -> (epochs, samples: int64[N])."""
+        epochs, samples = positions // self.samples, positions % self.samples
         if self.shuffle:
-            indices = shuffled(indices, self.samples, scramble(epochs + mix(self.seed)))
-        return list(zip(epochs.tolist(), indices.tolist(), strict=True))
+            samples = shuffled(samples, self.samples, scramble(epochs + mix(self.seed)))
+        return epochs, samples
 
 
 def shuffled(indices: Tensor, samples: int, seeds: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from engine.errors import leave_if
 
 LAUNCHER = "LAUNCHER_PID"  # set by a launcher of this project for the ranks that it starts
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+HEAVY = ("torch", "lightning.fabric", "accelerate")  # seconds to load
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
@@ -32,7 +33,7 @@ def watch() -> None:
 class StopRequest:
     """A signal, kept until the step is done: then that is saved, and the run ends.
 
-    One rank may be asked and the others not: `distributed.is_last` makes them agree.
+    One rank may be asked and the others not: `agreement.Stop` makes them agree.
     """
 
     # Made when the processes have met: one that waits for the others is just ended by a signal.
@@ -125,8 +126,10 @@ def start_forkserver() -> None:
     """Start what starts the loader's workers, all deaf to signals: the rank alone is to answer.
 
     Launchers and terminals signal every process that they find, and a rank without its workers
-    cannot finish the step. What is blocked here stays so in the processes that are started.
+    cannot finish the step. What is blocked here stays so in the processes that are started. It
+    loads once what takes long, and a worker that it forks has that already.
     """
+    forkserver.set_forkserver_preload([name for name in HEAVY if name in sys.modules])
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     resource_tracker.ensure_running()  # needed by the next line but one, and unblocks signals
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 PROJECT = Path(__file__).parents[1]
-VARYING = {"samples_per_second", "peak_memory_mib"}  # from one run to the next
+# from one run to the next
+VARYING = {"samples_per_second", "targets_per_second", "peak_memory_mib"}
 
 
 def launch_line(program: str, processes: int) -> list[str]:

@@ -256,3 +256,57 @@ def test_what_cannot_be_reached_is_not_taken_for_damaged(
     monkeypatch.setattr(storage, "size_and_crc32", unreachable)
     with pytest.raises(OSError, match="Stale"):
         newest(config)
+
+
+def test_how_a_step_is_computed_is_the_choice_of_the_run_that_goes_on(config: Config) -> None:
+    """One of before AdamW was fused goes on fused, and one that was fused without."""
+    for before, now in ((None, True), (True, None)):
+        nets = [build_model(config) for _ in range(2)]
+        saving, loading = (
+            torch.optim.AdamW(net.parameters(), lr=0.1, fused=fused)
+            for net, fused in zip(nets, (before, now), strict=True)
+        )
+        for parameter in nets[0].parameters():
+            parameter.grad = torch.ones_like(parameter)
+        saving.step()
+        checkpoint.save(9, nets[0], saving, config, None, False)
+        checkpoint.load(folder(config, 9), nets[1], loading)
+        (group,) = loading.param_groups
+        assert (group["fused"], group["lr"]) == (now, 0.1)
+        for parameter in nets[1].parameters():
+            parameter.grad = torch.ones_like(parameter)
+        loading.step()
+        assert {float(state["step"]) for state in loading.state.values()} == {2}
+        shutil.rmtree(folder(config, 9))
+
+
+def test_moments_have_the_layout_of_the_weights_that_go_on(config: Config) -> None:
+    """A fused kernel goes through both side by side, whatever their strides say."""
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        net = build_model(config)
+        optimizer = build_optimizer(net, config)
+        for parameter in net.parameters():
+            parameter.grad = torch.arange(parameter.numel()).view_as(parameter) / 1e3
+        optimizer.step()
+        checkpoint.save(9, net, optimizer, config, None, False)
+        again = build_model(config).to(memory_format=layout)  # type: ignore[call-overload]
+        optimizer = build_optimizer(again, config)
+        checkpoint.load(folder(config, 9), again, optimizer)
+        for parameter, before in zip(again.parameters(), net.parameters(), strict=True):
+            assert before.grad is not None
+            parameter.grad = torch.empty_like(parameter).copy_(before.grad)
+        optimizer.step()
+        ends.append([parameter.detach().clone() for parameter in again.parameters()])
+        shutil.rmtree(folder(config, 9))
+    assert all(map(torch.equal, *ends))
+
+
+def test_a_weight_that_no_fused_kernel_reads_is_trained_without_one(config: Config) -> None:
+    net = build_model(config)
+    assert build_optimizer(net, config).defaults["fused"]
+    net.wide = torch.nn.Parameter(torch.zeros(4, 8)[:, :4])  # not dense
+    assert not build_optimizer(net, config).defaults["fused"]
+    net.wide = torch.nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    assert not build_optimizer(net, config).defaults["fused"]

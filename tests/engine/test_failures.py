@@ -141,7 +141,8 @@ def test_a_rank_that_hangs_is_named_with_the_stacks_of_all(
     assert not left_after(pids, 2)
 
 
-@pytest.mark.parametrize("method", METHODS)
+# torchrun starts Accelerate's ranks, too
+@pytest.mark.parametrize("method", represented(METHODS, "spawn", "torchrun", "fabric"))
 def test_a_run_at_work_has_its_directory_to_itself_and_is_stopped_by_its_launcher(
     probes: dict[str, Path], method: str, tmp_path: Path
 ) -> None:

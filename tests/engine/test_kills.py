@@ -36,7 +36,7 @@ FLAGS = [
     *("--steps", STEPS, "--width", 64, "--global_batch_size", 8, "--micro_batch_size", 4),
     *("--dropout", 0.1, "--log_every", 1, "--validate_every", 7, "--checkpoint_every", 1),
 ]  # fmt: skip
-OF_THE_MACHINE = ("samples_per_second", "peak_memory_mib")
+OF_THE_MACHINE = ("samples_per_second", "targets_per_second", "peak_memory_mib")
 GOES_ON = re.compile(r"^.* (?:goes on after step|is done with its) (\d+)", re.MULTILINE)
 # what run_state.json may say after the end of each; fabric's launcher is its rank 0
 SAYS = {
@@ -279,7 +279,8 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize("method", METHODS)
+# torchrun starts Accelerate's ranks, too
+@pytest.mark.parametrize("method", represented(METHODS, "spawn", "torchrun", "fabric"))
 def test_a_killed_launcher_leaves_nobody_and_the_run_ends_as_if_nobody_had_touched_it(
     digits: dict[str, Path], undisturbed: Callable[[str], Path], method: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,3 +98,23 @@ def test_the_lowest_validation_loss_is_an_improvement_on_every_rank(tmp_path: Pa
             found.append(log.improved)
         log.close()
         assert found == [False, True, False, False, True]
+
+
+def test_the_speed_is_that_of_the_steps_since_the_line_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In samples, and in the targets that the losses were of, however many each step had."""
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    log = Log(Tracker, Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=INFINITY)
+    for step in range(1, 21):
+        targets = 100.0 * step
+        totals = torch.tensor([[1.0, 1.0, targets, 0.0]], dtype=torch.float64)
+        log.train(step, totals, 0.1, torch.tensor(1.0))
+    log.close()
+    first, second = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    # the first step is left out: workers start in it; a second passes from mark to mark
+    assert first["samples_per_second"] == 9 * 64
+    assert first["targets_per_second"] == sum(100 * step for step in range(2, 11))
+    assert second["samples_per_second"] == 10 * 64
+    assert second["targets_per_second"] == sum(100 * step for step in range(11, 21))

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from config import Config
 from data import augment, build_datasets
-from engine.dataloader import Reader, build_loader
+from engine.dataloader import build_loader
 from engine.memmap import ArrayFiles, TokenFile
+from engine.reader import Reader
 from engine.sampler import ShardedBatches, scramble, shuffled
 
 SEEDS = 4000

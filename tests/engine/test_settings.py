@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Config
-from conftest import fork, launch, metrics, train
+from conftest import MODULES, fork, launch, metrics, train
 from engine.settings import problems
 from scaffold.catalog.methods import METHODS
 
@@ -117,3 +117,27 @@ def test_accepted_sizes_make_the_global_batch(batch: int, micro: int, world_size
         other = {"micro_batch_size": micro, "global_batch_size": batch} | {name: int(value)}
         fixed = Config(devices=1, **other)  # type: ignore[arg-type]  # the two are numbers
         assert not problems(fixed, world_size)
+
+
+@pytest.mark.parametrize(
+    ("precision", "matmul", "words"),
+    [
+        ("fp32", "highest", "float32"),
+        ("tf32", "high", "float32, for this device has no TF32"),
+        ("bf16", "highest", "bfloat16 in the forward pass"),
+    ],
+)
+def test_the_precision_is_set_and_check_says_it(
+    projects: dict[str, Path], precision: str, matmul: str, words: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, torch; sys.path.insert(0, '')\n"
+        "from config import Config; from engine import distributed\n"
+        "distributed.set_precision(Config(precision=sys.argv[1]))\n"
+        "print(torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)"
+    )
+    (tmp_path / "said.py").write_text(code)
+    said = fork(["python", str(tmp_path / "said.py"), precision], MODULES / "digits")
+    assert said.out == f"{matmul} {precision == 'tf32'}\n", said.err
+    checked = launch(projects["torchrun"], "--check", "--precision", precision, forked=True)
+    assert f"check: precision {precision}: {words}\n" in checked.out, checked.err

@@ -81,7 +81,8 @@ def test_validation_that_draws_random_numbers_of_training_would_be_seen(tmp_path
     for name in ("right", "wrong"):
         project = make(tmp_path / name, "torchrun", tracker="none")
         if name == "wrong":
-            breaking(project / "engine/dataloader.py", ", generator=torch.Generator())", ")")
+            own = "        generator=torch.Generator().manual_seed(mix(config.seed, *stream)),\n"
+            breaking(project / "engine/dataloader.py", own, "")
         ends = [
             train(
                 project,

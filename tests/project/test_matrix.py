@@ -85,8 +85,11 @@ def text_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """20 steps of the text example on two processes for each method, and on one process."""
     parent = tmp_path_factory.mktemp("text")
     projects = {m: make(parent / m, m, example="text", tracker="none") for m in METHODS}
-    runs = {m: train(projects[m], parent / f"{m}-run", *SHORT, forked=True) for m in METHODS}
-    one = train(projects["torchrun"], parent / "one", *SHORT, processes=1, forked=True)
+    # the same on every machine, and not long to validate
+    (parent / "squares.txt").write_text("".join(f"{n} times {n}: {n * n}\n" for n in range(12000)))
+    flags = [*SHORT, "--text", parent / "squares.txt"]
+    runs = {m: train(projects[m], parent / f"{m}-run", *flags, forked=True) for m in METHODS}
+    one = train(projects["torchrun"], parent / "one", *flags, processes=1, forked=True)
     return runs | {"one": one}
 
 

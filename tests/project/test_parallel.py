@@ -25,7 +25,7 @@ MOST = {  # hunks, and lines on the longer side
     ("spawn", "torchrun"): (5, 16),
     ("spawn", "fabric"): (12, 30),
     ("spawn", "accelerate"): (14, 32),
-    ("torchrun", "fabric"): (12, 22),
+    ("torchrun", "fabric"): (12, 23),  # the stream on which Fabric wraps
     ("torchrun", "accelerate"): (12, 22),
     ("fabric", "accelerate"): (14, 23),
 }
@@ -140,8 +140,7 @@ def test_shares_uses_the_lines_that_training_uses(method: str) -> None:
         "start = ",
         "shares = ShardedBatches(len(data), size",
         "for step",
-        "dist.barrier()",  # distributed.end, without a network
-        "dist.destroy_process_group()",
+        "distributed.end()",  # without a network
     )
     assert all(line.startswith(allowed) for line in seen), seen
 

@@ -21,6 +21,7 @@ def write(run_dir: Path, rate: float, steps: int = 100) -> Path:
         for step in range(10, steps + 1, 10):
             loss = 2.3 * math.exp(-rate * step)
             values = {"loss": loss, "lr": 1e-3, "grad_norm": 1.0, "samples_per_second": 900.0}
+            values["targets_per_second"] = 1800.0
             file.write(json.dumps({"step": step, **values, "peak_memory_mib": 5.0}) + "\n")
             if step % 50 == 0:
                 values = {"val_loss": loss, "val_accuracy": 0.5, "val_samples": 360}
@@ -75,12 +76,19 @@ def test_what_no_run_has_is_no_panel_and_what_one_lacks_no_error(tmp_path: Path)
     empty.mkdir()
     figure = plot.draw({"short": plot.read(short)})
     assert [panel.get_title("left") for panel in figure.axes] == [
-        *("training loss", "learning rate", "gradient norm", "throughput")
+        *("training loss", "learning rate", "gradient norm", "throughput", "throughput in targets")
     ]
     (empty / "metrics.jsonl").write_text('{"step": 50, "val_loss": NaN}\n')
     figure = plot.draw({"short": plot.read(short), "empty": plot.read(empty)})
     assert [panel.get_title("left") for panel in figure.axes] == [
-        *("training loss", "validation loss", "learning rate", "gradient norm", "throughput")
+        *(
+            "training loss",
+            "validation loss",
+            "learning rate",
+            "gradient norm",
+            "throughput",
+            "throughput in targets",
+        )
     ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["short", "empty"]
 

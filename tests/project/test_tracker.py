@@ -18,7 +18,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
-from conftest import BIN, TEMPLATE, environment, launch, make, metrics, run, train
+from conftest import TEMPLATE, environment, fork, launch, make, metrics, run, train
 
 # mlflow reports its own use to its makers, from its import on
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -31,7 +31,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 TRACKERS = ["none", "tensorboard", "wandb", "mlflow"]
 NAMES = {
     **{"loss": "train/loss", "lr": "train/lr", "grad_norm": "train/grad_norm"},
-    **{name: f"train/{name}" for name in ("samples_per_second", "peak_memory_mib")},
+    **{
+        name: f"train/{name}"
+        for name in ("samples_per_second", "targets_per_second", "peak_memory_mib")
+    },
     **{f"val_{name}": f"val/{name}" for name in ("loss", "accuracy", "samples")},
 }
 # what a tracker's own search of the environment could find
@@ -163,10 +166,10 @@ def test_a_tracker_that_does_not_start_is_two_lines(
 ) -> None:
     """Within seconds: MLflow by itself tries for minutes to reach a server."""
     project = make(tmp_path / "digits", "torchrun", tracker=tracker)
-    code = "from tracker import *; Tracker(Config(run_dir=Path()), 0)"
+    (project / "start.py").write_text("from tracker import *; Tracker(Config(run_dir=Path()), 0)")
     # a home without credentials; standard input is no terminal, where wandb would ask
-    env = environment(HOME=str(tmp_path), **{"WANDB_MODE": "", "WANDB_API_KEY": "", **variables})
-    result = run([str(BIN / "python"), "-c", code], project, env=env, seconds=30)
+    env = {"HOME": str(tmp_path), "WANDB_MODE": "", "WANDB_API_KEY": "", **variables}
+    result = fork(["python", "start.py"], project, **env)
     assert result.status == 1
     first, second = result.err.splitlines()
     assert first.startswith(f"error: {fact}")

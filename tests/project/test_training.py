@@ -34,7 +34,8 @@ from scaffold.catalog.methods import METHODS
 
 # 64 samples per step, 16 per rank and pass: two passes make a step on two ranks
 STEPS, HALF = 60, 30
-VARYING = {"samples_per_second", "peak_memory_mib"}  # from one run to the next
+# from one run to the next
+VARYING = {"samples_per_second", "targets_per_second", "peak_memory_mib"}
 FLAGS = ["--steps", STEPS, "--micro_batch_size", 16]
 FLAGS += ["--checkpoint_every", HALF, "--validate_every", HALF]
 EXACT = 0.0 if torch.cuda.device_count() < 2 else 1e-6  # GPU kernels may add in any order

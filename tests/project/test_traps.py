@@ -7,6 +7,7 @@ say what happens to each rank: batches of texts of different lengths, 43 of them
 
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,14 +15,8 @@ from random import Random
 
 import pytest
 
-from conftest import (
-    MODULES,
-    environment,
-    largest_difference,
-    metrics,
-    run,
-    weights,
-)
+from conftest import MODULES, environment, largest_difference, make, metrics, run, train, weights
+from engine.resources import cores
 from probe import BATCH, STEPS, STOPPED, Run, make_probe, numbers
 from scaffold.catalog.methods import METHODS
 
@@ -146,7 +141,7 @@ def test_one_process_writes_into_one_run_directory(runs: tuple[Run, Run, Run]) -
 
 def test_a_rank_has_its_part_of_the_cores(runs: tuple[Run, Run, Run]) -> None:
     """Row 25: unless the user says otherwise; torchrun tells several ranks to use one each."""
-    assert {call["threads"] for call in runs[0].calls(True)[0]} == {os.cpu_count()}
+    assert {call["threads"] for call in runs[0].calls(True)[0]} == {cores()}
     assert {call["threads"] for call in runs[1].calls(True)[0]} == {1}
 
 
@@ -220,3 +215,32 @@ def test_replicas_that_went_apart_end_the_run_before_they_are_saved(
     assert ended.result.status != 0
     assert "error: after step 2 the ranks differ in 4 of 5 tensors, first in `" in ended.result.err
     assert not list(tmp_path.glob("run/checkpoints/*"))
+
+
+DRAWS = """
+
+def augment(item: Any, seed: int, config: Config) -> Any:
+    import random
+
+    import numpy as np
+
+    image, digit = item
+    return image + 0.1 * torch.rand(()) + 0.1 * random.random() + 0.1 * np.random.rand(), digit
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_data_that_draws_from_the_generators_of_all_goes_on_bit_for_bit(
+    method: str, tmp_path: Path
+) -> None:
+    """Beside dropout, which draws from them too: Accelerate reads a batch ahead of the step."""
+    project = make(tmp_path / "digits", method, tracker="none")
+    with (project / "data.py").open("a") as file:
+        file.write(DRAWS)
+    flags = ["--micro_batch_size", 16, "--dropout", 0.1]
+    flags += ["--steps", 8, "--checkpoint_every", 5]
+    run_dir = train(project, tmp_path / "run", *flags, forked=True)
+    undisturbed = weights(run_dir, 8)
+    shutil.rmtree(run_dir / "checkpoints/step-000000008")
+    train(project, run_dir, *flags, forked=True)
+    assert largest_difference(weights(run_dir, 8), undisturbed) == 0

@@ -66,13 +66,13 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
     # other tests may have run it meanwhile
     assert [name for name in names if "__pycache__" not in name and name[:5] != "runs/"] == [
         ".copier-answers.yml", ".github/workflows/ci.yml", ".gitignore", "README.md", "config.py",
-        "data.py", "digits.csv.gz", "engine/__init__.py", "engine/async_writer.py",
-        "engine/check.py",
-        "engine/checkpoint.py",
+        "data.py", "digits.csv.gz", "engine/__init__.py", "engine/agreement.py",
+        "engine/async_writer.py", "engine/batch.py", "engine/check.py", "engine/checkpoint.py",
         "engine/dataloader.py", "engine/distributed.py", "engine/errors.py",
         "engine/evaluation.py", "engine/failures.py", "engine/hints.py", "engine/inference.py",
         "engine/memmap.py", "engine/metrics.py", "engine/profiling.py", "engine/random_state.py",
-        "engine/replicas.py", "engine/retention.py", "engine/run_dir.py", "engine/sampler.py",
+        "engine/reader.py", "engine/replicas.py", "engine/resources.py", "engine/retention.py",
+        "engine/run_dir.py", "engine/sampler.py",
         "engine/settings.py", "engine/signals.py", "engine/storage.py", "engine/watchdog.py",
         "model.py", "optimizer.py", "plot.py", "predict.py", "pyproject.toml", "shares.py",
         "tests/conftest.py", "tests/test_layout.py", "tests/test_learning.py",

@@ -26,7 +26,7 @@ class Config:
     warmup_steps: int = 20  # optimizer steps until the learning rate has its peak
     weight_decay: float = 0.01  # of weight matrices, per unit of learning rate
     clip: float = 1.0  # largest L2 norm of the gradient; inf: as it comes
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the forward pass; weights stay float32
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of products; weights stay float32
     compile: bool = False  # compile the network: a minute at the start, then faster steps
     width: int = 32  # channels of the network's first layer
     dropout: float = 0.0  # share of the last layer's inputs that training sets to zero

@@ -3,7 +3,7 @@
 python predict.py --run_dir runs/default --count 10
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def predict(
     """(digits: int64[N], likeliest digits: int64[N], their probabilities in 0..1: float32[N])."""
     found = []
     with torch.inference_mode():
-        for images, digits in build_val_loader(dataset, config.micro_batch_size, 0, 1):
+        for images, digits in build_val_loader(dataset, replace(config, workers=0), 0, 1):
             # as in training, or the accuracy would be another
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
                 scores = net(images.to(device)).float().cpu()

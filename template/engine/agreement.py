@@ -1,0 +1,68 @@
+"""What all ranks agree on after a step: that its numbers are good, and whether the run goes on."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from config import Config
+from engine import signals, watchdog
+from engine.errors import is_first, leave_if
+
+Unread = tuple[int, Tensor, torch.cuda.Event | None]  # a step, what it says, when that has come
+
+
+class Stop:
+    """Whether the run ends after a step, by its settings or because a rank was asked to stop.
+
+    What a step says is copied from the device without waiting, and read when the next step is on
+    its way there: so a device always has work. All ranks read the same at the same step, or they
+    would part. A step that is logged, validated, saved or the last is read at once, with those
+    before it: nothing doubtful is saved.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.request = config, signals.StopRequest()
+        self.every = config.log_every, config.validate_every, config.checkpoint_every
+        self.unread: list[Unread] = []  # of two steps at most
+
+    @property
+    def asked(self) -> bool:
+        """Whether this rank was asked to stop."""
+        return self.request.received
+
+    def after(self, step: int, totals: Tensor, grad_norm: Tensor) -> bool:
+        """Whether the run ends after this step, the same on all ranks. Every rank must call it.
+
+        totals: float64[world_size, 4], each rank's sums of (loss, correct, targets) and whether it
+        was asked to stop, summed over the ranks. Where the loss or the gradient is no number, the
+        program ends, on all ranks together and with nothing saved; grad_norm: float[].
+        """
+        says = torch.cat([totals.flatten(), grad_norm.reshape(1)])
+        says = says.to("cpu", non_blocking=True)  # from a GPU: into pinned memory
+        come = torch.cuda.Event() if totals.is_cuda else None
+        if come is not None:
+            come.record(torch.cuda.current_stream(totals.device))
+        self.unread.append((step, says, come))
+        last = step == self.config.steps
+        at_once = last or any(step % every == 0 for every in self.every)
+        asked = False
+        while len(self.unread) > (0 if at_once or asked else 1):
+            asked = self.read(*self.unread.pop(0)) or asked
+        if asked and not last and is_first():
+            print(f"asked to stop: saving step {step}; start again to go on", flush=True)
+        return asked or last
+
+    def read(self, step: int, says: Tensor, come: torch.cuda.Event | None) -> bool:
+        """Whether a rank was asked to stop in this step; ends the program where it went wrong."""
+        if come is not None:
+            come.synchronize()
+        watchdog.progress()
+        *row, norm = says.tolist()
+        found = {f"loss of step {step} on rank {rank}": loss for rank, loss in enumerate(row[::4])}
+        found[f"gradient of step {step}"] = norm
+        wrong = [(name, value) for name, value in found.items() if not math.isfinite(value)]
+        folder = self.config.run_dir
+        remedy = f"lower --lr; a new start goes on from the last checkpoint in {folder}"
+        leave_if([(f"the {name} is {value}", remedy) for name, value in wrong[:1]], status=1)
+        return any(row[3::4])
