@@ -101,6 +101,17 @@ BY_RELEASE = {
             ("checkpoint", "finish_writing"): ("engine.async_writer", "finish"),
         },
     ),
+    "0.5.0": Renames(
+        names={
+            **_moved(
+                {"engine.dataloader": ["Augment", "Reader", "ValReader", "Numbers"]},
+                "engine.reader",
+            ),
+            **_moved({"engine.dataloader": ["to_device"]}, "engine.batch"),
+            **_moved({"engine.evaluation": ["count"]}, "engine.batch"),
+            **_moved({"engine.metrics": ["peak_memory"]}, "engine.resources"),
+        }
+    ),
 }
 
 
