@@ -9,6 +9,7 @@ a project's first lines say it, its folder, its environment and the files for wh
 forks a process that leads the ranks, as torchrun does, and tells how that ended.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -84,6 +85,8 @@ def import_libraries() -> None:
     import tyro
 
     assert all((accelerate, click, copier, lightning.fabric, torch.utils, tqdm, tyro))
+    gc.collect()
+    gc.freeze()
     # what mp.spawn starts, too
     mp.spawn = partial(mp.start_processes, start_method="fork")
 
