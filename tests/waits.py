@@ -136,11 +136,11 @@ def be_rank() -> None:
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
     real = dist.init_process_group
     dist.init_process_group = lambda *_, **__: real("fake", rank=0, world_size=2, store=FakeStore())
+    # stand-ins here and below: mypy takes them for mistakes
     distributed = torch.nn.parallel.distributed
     torch.nn.parallel.DistributedDataParallel = Wrapper  # type: ignore[misc, assignment]
     distributed.DistributedDataParallel = Wrapper  # type: ignore[misc, assignment]
     _foreach_utils._get_foreach_kernels_supported_devices = lambda: ["cuda", "meta"]
-    _foreach_utils._get_fused_kernels_supported_devices = lambda: ["cuda", "meta"]
 
 
 def use_meta(train: Any) -> None:

@@ -291,6 +291,7 @@ def test_moments_have_the_layout_of_the_weights_that_go_on(config: Config) -> No
             parameter.grad = torch.arange(parameter.numel()).view_as(parameter) / 1e3
         optimizer.step()
         checkpoint.save(9, net, optimizer, config, None, False)
+        # torch's annotations know no memory_format alone
         again = build_model(config).to(memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(again, config)
         checkpoint.load(folder(config, 9), again, optimizer)
