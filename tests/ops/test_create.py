@@ -98,7 +98,11 @@ def room_of(process: subprocess.Popen[str], folder: Path, begun: str = "project"
 
 @pytest.fixture(scope="module")
 def expected(projects: dict[str, Path]) -> dict[str, dict[str, bytes]]:
-    return {method: contents(folder) for method, folder in projects.items()}
+    """Without what others compiled, who may have trained in them."""
+    return {
+        method: {name: data for name, data in contents(folder).items() if "__pycache__" not in name}
+        for method, folder in projects.items()
+    }
 
 
 @pytest.fixture(scope="module")
