@@ -4,7 +4,7 @@ METHOD ?= fabric
 BIN := .venv/bin
 DEMO := build/env-$(METHOD)
 
-.PHONY: demo test test-all test-gpu lint soak audit bench bench-gpu clean
+.PHONY: demo test test-all quick all test-gpu lint soak audit bench bench-gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/ready
@@ -21,10 +21,15 @@ $(DEMO)/ready: pyproject.toml constraints.txt
 WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test: lint
+# the linters beside the tests, for they use one core alone
+MAKEFLAGS += --jobs=2
+test: lint quick
+test-all: lint all
+
+quick: .venv/ready
 	$(PYTEST) -m "not full"
 
-test-all: lint
+all: .venv/ready
 	$(PYTEST)
 
 # what can be seen on a GPU alone

@@ -236,7 +236,7 @@ SECRETS = {
     ("method", "tracker"),
     represented(
         zip(METHODS, ["none", "tensorboard", "wandb", "mlflow"], strict=True),
-        *(("fabric", "wandb"), ("accelerate", "mlflow")),
+        ("fabric", "wandb"),
     ),
 )
 def test_a_run_that_fails_tells_no_secret(method: str, tracker: str, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_shares_prints_the_shares_of_the_article(projects: dict[str, Path], meth
     ("method", "line"),
     [
         ("torchrun", "python train.py"),
-        ("accelerate", "python train.py"),
+        pytest.param("accelerate", "python train.py", marks=pytest.mark.full),
         ("accelerate", "accelerate launch --cpu --num_processes 1 train.py"),
         pytest.param(
             "fabric",
