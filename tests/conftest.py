@@ -47,6 +47,7 @@ hypothesis.settings.register_profile(
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template"
 BIN = Path(sys.executable).parent
+PATIENCE = 300  # seconds until a command is killed: none takes so long, on a busy machine neither
 
 
 def make(folder: Path, method: str, **answers: str) -> Path:
@@ -87,7 +88,7 @@ class Result:
 def run(
     command: list[str] | str,
     folder: Path | None = None,
-    seconds: float = 120,
+    seconds: float = PATIENCE,
     env: dict[str, str] | None = None,
     text: str | None = None,
 ) -> Result:
@@ -185,7 +186,7 @@ def in_fork(
     """Run a Python program as forked.py does."""
     if not FORKERS:
         FORKERS.append(Forker(environment()))
-    request = {"command": command, "folder": str(folder), "env": env, "seconds": 120}
+    request = {"command": command, "folder": str(folder), "env": env, "seconds": PATIENCE}
     request["machines"] = [str(machine) for machine in machines]
     with tempfile.TemporaryDirectory() as files:
         out, err = Path(files, "out"), Path(files, "err")
