@@ -32,6 +32,7 @@ def main(config: Config) -> None:
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         # not what `accelerate config` says: the settings of a run decide
         mixed_precision="no",
+        dynamo_backend="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     rank, world_size = accelerator.process_index, accelerator.num_processes

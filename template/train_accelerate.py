@@ -1,7 +1,7 @@
 """Train with Hugging Face Accelerate: torchrun or accelerate launch starts one process per GPU.
 
 torchrun --standalone --nproc-per-node 2 train.py
-accelerate launch --num_processes 2 train.py     (on GPUs; on a CPU it starts one only)
+accelerate launch --num_processes 2 train.py     (on GPUs; on a CPU it starts too few)
 """
 
 from contextlib import nullcontext
@@ -44,6 +44,7 @@ def main(config: Config) -> None:
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         # not what `accelerate config` says: the settings of a run decide
         mixed_precision="no",
+        dynamo_backend="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     rank, world_size = accelerator.process_index, accelerator.num_processes

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
 
 from config import Config
@@ -42,6 +43,7 @@ def main(config: Config) -> None:
         strategy=DDPStrategy(gradient_as_bucket_view=True),
         devices=config.processes,
         num_nodes=config.nodes,
+        plugins=LightningEnvironment(),  # not what Slurm or MPI say: the settings decide
     )
     fabric.launch()
     rank, world_size = fabric.global_rank, fabric.world_size

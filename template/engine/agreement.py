@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from config import Config
@@ -22,6 +23,9 @@ class Stop:
     """
 
     def __init__(self, config: Config) -> None:
+        found, asked = dist.get_world_size(), config.processes * config.nodes
+        remedy = "see how train.py starts them, and what `scaffold doctor` says"
+        leave_if([(f"ranks: {found}, asked for: {asked}", remedy)] if found != asked else [], 1)
         self.config, self.request = config, signals.StopRequest()
         self.every = config.log_every, config.validate_every, config.checkpoint_every
         self.unread: list[Unread] = []  # of two steps at most

@@ -4,10 +4,12 @@ import os
 import sys
 import time
 
+from engine.launch import launched
+
 
 def this_rank() -> int:
     """The rank of this process, as a launcher says; 0 where there is none, or none yet."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) if launched() else 0
 
 
 def is_first() -> bool:

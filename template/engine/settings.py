@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from config import RANGES, Config
+from engine import launch
 from engine.errors import is_first, leave_if
 
 # they say where and how a run is done and not what it does, so they are not saved with it
@@ -29,6 +30,7 @@ def parse(sizes: bool = True) -> Config:
     Where they are wrong: all problems, and status 2, before the process group exists, so nobody
     waits for a rank that left. `sizes=False` is for a program that does not train.
     """
+    leave_if(launch.problems(), status=1)
     flags = sys.argv[1:]
     file = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     file.add_argument("--config", nargs="?")
@@ -100,6 +102,15 @@ def device_problems(config: Config) -> list[tuple[str, str]]:
     if launched and asked not in (0, launched):
         remedy = f"torchrun --standalone --nproc-per-node {asked} train.py"
         return [(f"devices `{asked}`, but processes here: {launched}", remedy)]
+    total = int(os.environ.get("WORLD_SIZE", config.processes * config.nodes))
+    if total != config.processes * config.nodes:
+        fact = (
+            f"ranks `{total}`, but processes here x machines: {config.processes} x {config.nodes}"
+        )
+        return [(fact, "start as many on each machine: the same --nproc-per-node")]
+    off = [name for name in launch.NO_COMPILER if os.environ.get(name) == "1"]
+    if config.compile and off:
+        return [(f"compile is set, and `{off[0]}=1` too", f"unset {off[0]}, or set --no-compile")]
     if gpus and config.processes > gpus:
         return [(f"{config.processes} processes, but GPUs: {gpus}", f"start at most {gpus}")]
     return []

@@ -6,7 +6,6 @@ And a launcher that is gone, a rank whose workers should go, or waiting for too 
 import ctypes
 import os
 import signal
-import socket
 import sys
 from contextlib import suppress
 from multiprocessing import forkserver, parent_process, resource_tracker
@@ -18,8 +17,8 @@ import torch.multiprocessing as mp
 
 from engine import watchdog
 from engine.errors import leave_if
+from engine.launch import LAUNCHER, TORCHRUN, agent_is_gone
 
-LAUNCHER = "LAUNCHER_PID"  # set by a launcher of this project for the ranks that it starts
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 HEAVY = ("torch", "lightning.fabric", "accelerate")  # seconds to load
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -61,18 +60,11 @@ def end_with_launcher() -> None:
 
 def launcher_is_gone() -> bool:
     """Whether what has started this rank is no more. What torchrun starts does not know its pid."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if TORCHRUN not in os.environ:
         return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # rank 0 will hold the store
         return os.getppid() == 1 and not is_python(1)
-    try:
-        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        socket.create_connection(address, timeout=10).close()
-    except ConnectionRefusedError:  # the agent holds it open
-        return True
-    except OSError:  # of another machine; torch will say more
-        return False
-    return False
+    return agent_is_gone()
 
 
 def is_python(pid: int) -> bool:
