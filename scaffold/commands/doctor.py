@@ -1,6 +1,7 @@
 """`scaffold doctor`: whether training would start on this machine."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from scaffold.terminal import show_json
 @click.option("--python", help="The Python that trains; else that of the active environment.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def doctor(python: str | None, as_json: bool) -> None:
-    """See whether training would start here: Python, torch, GPUs, launcher, limits.
+    """See whether training would start here: variables, limits, Python, torch, GPUs, launcher.
 
     Two processes are really started and add up. The status is 1 where training would not start.
     """
@@ -26,7 +27,9 @@ def doctor(python: str | None, as_json: bool) -> None:
     except ScaffoldError:
         method = None  # in no project: all methods are looked at
     found = []
-    for finding in findings(python or python_of_training(), method):
+    # on a terminal, of what takes seconds
+    waiting = partial(click.echo, err=True) if sys.stderr.isatty() else lambda _: None
+    for finding in findings(python or python_of_training(), method, waiting):
         found.append(finding)
         if not as_json:
             click.echo(f"{finding.state:5}{finding.name:8}{printable(finding.fact)}")

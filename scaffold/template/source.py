@@ -27,10 +27,14 @@ class Question:
         return self.help[:1].upper() + self.help[1:]
 
 
+def root() -> Path:
+    """The folder with copier.yml and template/."""
+    return INSTALLED if INSTALLED.is_dir() else CHECKOUT
+
+
 def questions(text: str | None = None) -> list[Question]:
     """The questions that a person answers, in their order; text: a copier.yml, else ours."""
-    root = INSTALLED if INSTALLED.is_dir() else CHECKOUT
-    entries = yaml.safe_load(text or (root / "copier.yml").read_text("utf-8"))
+    entries = yaml.safe_load(text or (root() / "copier.yml").read_text("utf-8"))
     return [
         Question(name, entry["help"], tuple(entry.get("choices", ())), entry.get("default"))
         for name, entry in entries.items()

@@ -1,15 +1,19 @@
 """`scaffold doctor` sees what would keep training from starting, and says what to do."""
 
 import json
+import os
 import socket
+import time
 import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import cost
 from conftest import BIN, scaffold
-from scaffold.ops.doctor import checks, machine
+from scaffold.ops.doctor import checks, machine, variables
+from scaffold.ops.doctor.finding import Finding
 
 GOOD: dict[str, Any] = {
     "python": "3.11.7",
@@ -112,7 +116,8 @@ def test_a_python_that_is_none_is_told(tmp_path: Path) -> None:
         assert found["python"].state == "fail"
         assert "ranks" not in found
     for missing in ("/nonexistent", str(tmp_path)):
-        assert next(checks.findings(missing, None)).state == "fail"
+        found = {finding.name: finding for finding in checks.findings(missing, None)}
+        assert found["python"].state == "fail"
 
 
 def test_what_a_method_lacks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +134,107 @@ def test_limits_of_the_machine_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("resource.getrlimit", lambda _: (256, 4096))
     finding = machine.check_files()
     assert (finding.state, finding.remedy) == ("warn", "ulimit -n 4096")
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 256))
+    assert "--workers 0" in machine.check_files().remedy
     monkeypatch.setattr(machine, "SHARED", 2**60)
     assert machine.check_shared_memory().state == "warn"
     with socket.create_server(("", machine.PORT)):
         assert machine.check_port().state == "warn"
     monkeypatch.setattr("socket.gethostname", lambda: "no-such-host.invalid")
     assert machine.check_host().state == "warn"
+    # a name server that does not answer
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: time.sleep(5))
+    monkeypatch.setattr(machine, "HOST_WAIT", 0.1)
+    assert "not known in 0.1 s" in machine.check_host().fact
+
+
+def found_of(variables_set: dict[str, str], method: str | None) -> dict[str, Finding]:
+    """What is found where these variables are set, which stay."""
+    os.environ.update(variables_set)
+    before = dict(os.environ)
+    found = {finding.name: finding for finding in variables.findings(method)}
+    assert dict(os.environ) == before
+    assert all(finding.remedy for finding in found.values() if finding.state != "ok")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("left", "method", "name", "state"),
+    [
+        ({"LOCAL_RANK": "0"}, "fabric", "launch", "warn"),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "fabric", "launch", "fail"),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "torchrun", "launch", "warn"),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, "spawn", "launch", "fail"),
+        ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1"}, "fabric", "slurm", "ok"),
+        ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "accelerate", "library", "warn"),
+        ({"LT_DEVICES": "1"}, "fabric", "library", "warn"),
+        ({"TORCH_COMPILE_DISABLE": "1"}, "spawn", "compile", "warn"),
+        ({"NVIDIA_TF32_OVERRIDE": "0"}, "spawn", "tf32", "warn"),
+        ({"PYTHONSAFEPATH": "1"}, "torchrun", "path", "fail"),
+        ({"PET_NNODES": "2"}, "torchrun", "flags", "warn"),
+    ],
+)
+def test_a_variable_that_matters_to_a_start_is_found(
+    monkeypatch: pytest.MonkeyPatch, left: dict[str, str], method: str, name: str, state: str
+) -> None:
+    clean = {key: value for key, value in os.environ.items() if key != "NVIDIA_TF32_OVERRIDE"}
+    monkeypatch.setattr(os, "environ", clean)
+    without = found_of({}, method)
+    assert {finding.state for finding in without.values()} == {"ok"}
+    found = found_of(left, method)[name]
+    assert found.state == state
+    if state != "ok":
+        assert any(key in found.fact + found.remedy for key in left)
+    elif name == "slurm":
+        assert found.fact.startswith("job 1, ")
+
+
+def test_a_project_with_safe_path_is_told(
+    projects: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what asks the Python works all the same."""
+    monkeypatch.chdir(projects["spawn"])
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    told: list[str] = []
+    before = Path(cost._imports).stat().st_size
+    for key, value in cost.COUNTED.items():
+        monkeypatch.setenv(key, value)
+    found = {f.name: f for f in checks.findings(str(BIN / "python"), "spawn", told.append)}
+    assert found["path"].state == "fail"
+    assert found["ranks"].state == "ok", found["ranks"]
+    assert found["cores"].fact.startswith(f"{len(os.sched_getaffinity(0))} of ")
+    assert told == [f"{BIN / 'python'} loads torch and starts two processes"]
+    # most of its time
+    assert Path(cost._imports).stat().st_size - before == 1, "torch is loaded once"
+
+
+def test_what_is_known_to_do_harm_is_found_and_not_imported() -> None:
+    for version, states in (("2.6.1", []), ("2.6.2", ["fail"]), ("2.6.3", ["fail"]), ("2.6.4", [])):
+        found = list(checks.check_versions(GOOD["packages"] | {"lightning": version}))
+        assert [finding.state for finding in found] == states
+        assert all("GHSA-w37p-236h-pfx3" in finding.fact for finding in found)
+    assert not list(checks.check_versions(GOOD["packages"] | {"lightning": None}))
+
+
+def test_cores_are_compared_with_the_threads_of_the_ranks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(used: int, affinity: int, threads: str = "", ranks: int = 2) -> Finding:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        return checks.check_cores({"all": 64, "affinity": affinity, "used": used}, ranks)
+
+    fact = "8 of 64 may be used (quota of the cgroup): threads for each of 2 ranks: 4"
+    assert found(8, 64) == Finding("cores", "ok", fact)
+    assert "(affinity)" in found(8, 8).fact
+    assert "may be used: " in found(64, 64).fact
+    assert found(8, 64, "32").remedy == "unset OMP_NUM_THREADS, or set it to 4"
+    assert found(8, 64, "4").state == "ok"
+    assert found(1, 64, "1").state == "warn"
+    assert found(4, 64, ranks=8).state == "warn"
+
+
+def test_processes_that_cannot_add_up_are_told() -> None:
+    told: dict[str, Any] = {"backend": "nccl", "sum": 3, "seconds": 1.0}
+    assert checks.check_ranks(told).state == "ok"
+    for wrong in (told | {"sum": 2}, {"error": "no answer in 30 s"}):
+        assert checks.check_ranks(wrong).state == "fail"

@@ -1,8 +1,9 @@
 """Looks at what training needs on this machine, before a run fails in its own words.
 
 checks       all of them, one after the other
+variables    what variables of other programs would do to a start
 machine      what the machine gives: git, names, ports, limits
 finding      what was found of one thing
-facts        a program for the Python that trains: what it knows of torch
-ranks        another one: two processes that add up
+facts        a program for the Python that trains: what it knows of torch, two processes add up
+program      a program that is asked, and ended after its time
 """

@@ -4,23 +4,31 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from scaffold.catalog.methods import METHODS
-from scaffold.ops.doctor import machine
+from scaffold.ops.doctor import machine, variables
 from scaffold.ops.doctor.finding import Finding
+from scaffold.ops.doctor.program import Program
+from scaffold.template.source import root
 
 HERE = Path(__file__).parent
 OLDEST_PYTHON, OLDEST_TORCH = (3, 11), (2, 6)
-WAIT, SMI_WAIT = 120, 20  # seconds
-LARGEST = 2**20  # bytes of an answer
+WAIT, SMI_WAIT = 120, 10  # seconds
+RESOURCES = Path("template", "engine", "resources.py")  # how a run counts its cores
+# package: (versions, what they are, what to do)
+HARMFUL = {
+    "lightning": (
+        ("2.6.2", "2.6.3"),
+        "was not published by its makers and steals credentials (GHSA-w37p-236h-pfx3)",
+        "pip uninstall lightning, change all passwords and tokens that were on this machine, then "
+        "pip install 'lightning!=2.6.2,!=2.6.3'",
+    )
+}
 
 
 def python_of_training() -> str:
@@ -31,58 +39,44 @@ def python_of_training() -> str:
     return next(name for name in names if name and Path(name).exists())
 
 
-def ask(python: str, program: str, keys: set[str]) -> tuple[dict[str, Any], str]:
-    """(what a program of this folder printed as JSON, with these keys, or {}; else why not)."""
-    out, err, status = run([python, str(HERE / program)], WAIT)
+def findings(
+    python: str, method: str | None, waiting: Callable[[str], None] = lambda _: None
+) -> Iterator[Finding]:
+    """All checks in turn; method: that of the project here, or None outside of one.
+
+    waiting: is told what takes long.
+    """
+    program = Program([python, str(HERE / "facts.py"), str(root() / RESOURCES)])
+    yield from variables.findings(method)
+    yield machine.check_git()
+    yield machine.check_host()
+    yield machine.check_port()
+    yield machine.check_files()
+    yield machine.check_shared_memory()
+    waiting(f"{python} loads torch and starts two processes")
+    facts, why = answer(program, {"python", "executable", "packages", "torch"})
+    if not facts:
+        remedy = "give --python the Python of the environment that trains"
+        yield Finding("python", "fail", f"{python} does not run: {why}", remedy)
+        return
+    yield check_python(facts)
+    yield from check_versions(facts["packages"])
+    yield from check_torch(facts)
+    yield from check_packages(facts, method, Path(facts["executable"]).parent)
+    if "error" not in facts["torch"]:
+        yield check_cores(facts["cores"], max(2, len(facts["torch"]["gpus"])))
+        yield check_ranks(facts["ranks"])
+
+
+def answer(program: Program, keys: set[str]) -> tuple[dict[str, Any], str]:
+    """(what the program printed as JSON, with these keys, or {}; else why not)."""
+    out, err, status = program.end(WAIT)
     with suppress(ValueError, IndexError):
         told = json.loads(out.strip().splitlines()[-1])
         if isinstance(told, dict) and keys <= told.keys():
             return told, ""
     lines = err.strip().splitlines()
     return {}, lines[-1] if lines else f"ended with status {status}"
-
-
-def run(command: list[str], seconds: float) -> tuple[str, str, int]:
-    """(stdout, stderr, status) of a program, of which nothing is left after so many seconds."""
-    with TemporaryFile() as out, TemporaryFile() as err:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
-            )
-        except OSError as error:
-            return "", str(error), 127
-        try:
-            status = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return "", f"no answer in {seconds:.0f} s", 124
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        said = []
-        for file in (out, err):
-            file.seek(0)
-            said.append(file.read(LARGEST).decode(errors="replace"))
-        return said[0], said[1], status
-
-
-def findings(python: str, method: str | None) -> Iterator[Finding]:
-    """All checks in turn; method: that of the project here, or None outside of one."""
-    facts, why = ask(python, "facts.py", {"python", "executable", "packages", "torch"})
-    if not facts:
-        remedy = "give --python the Python of the environment that trains"
-        yield Finding("python", "fail", f"{python} does not run: {why}", remedy)
-    else:
-        yield check_python(facts)
-        yield from check_torch(facts)
-        yield from check_packages(facts, method, Path(facts["executable"]).parent)
-    yield machine.check_git()
-    yield machine.check_host()
-    yield machine.check_port()
-    yield machine.check_files()
-    yield machine.check_shared_memory()
-    if facts and "error" not in facts["torch"]:
-        yield check_ranks(python)
 
 
 def check_python(facts: dict[str, Any]) -> Finding:
@@ -120,7 +114,7 @@ def check_torch(facts: dict[str, Any]) -> Iterator[Finding]:
 def check_driver(torch: dict[str, Any]) -> Finding:
     """Whether torch and the driver of the GPUs fit together."""
     smi = shutil.which("nvidia-smi")
-    said, why, status = run([smi], SMI_WAIT) if smi else ("", "", 0)
+    said, why, status = Program([smi]).end(SMI_WAIT) if smi else ("", "", 0)
     found = re.search(r"CUDA Version: (\d+\.\d+)", said)
     if torch["available"]:
         return Finding("driver", "ok", f"CUDA up to {found[1]}" if found else "works")
@@ -182,12 +176,37 @@ def check_packages(facts: dict[str, Any], method: str | None, scripts: Path) -> 
             yield Finding("method", "ok", f"{name}: {METHODS[name].launch}")
 
 
-def check_ranks(python: str) -> Finding:
+def check_versions(packages: dict[str, str | None]) -> Iterator[Finding]:
+    """What is installed and known to do harm. Nothing of it is imported here."""
+    for name, (versions, why, remedy) in HARMFUL.items():
+        if packages[name] in versions:
+            yield Finding("version", "fail", f"{name} {packages[name]} {why}", remedy)
+
+
+def check_cores(cores: dict[str, int], ranks: int) -> Finding:
+    """What this process may use, against what the threads of the ranks will."""
+    used, threads = cores["used"], os.environ.get("OMP_NUM_THREADS", "")
+    fact = f"{used} of {cores['all']} may be used"
+    if used < cores["affinity"]:
+        fact += " (quota of the cgroup)"
+    elif used < cores["all"]:
+        fact += " (affinity)"
+    if threads.isdecimal() and int(threads) * ranks > max(used, ranks):
+        fact += f", but OMP_NUM_THREADS={threads} on each of {ranks} ranks"
+        remedy = f"unset OMP_NUM_THREADS, or set it to {max(1, used // ranks)}"
+        return Finding("cores", "warn", fact, remedy)
+    if used < ranks:
+        remedy = f"ask for more, as docker run --cpus {ranks} or sbatch --cpus-per-task {ranks} do"
+        return Finding("cores", "warn", f"{fact}, for {ranks} ranks", remedy)
+    each = int(threads) if threads.isdecimal() else used // ranks
+    return Finding("cores", "ok", f"{fact}: threads for each of {ranks} ranks: {each}")
+
+
+def check_ranks(told: dict[str, Any]) -> Finding:
     """Two processes that really add up."""
-    told, why = ask(python, "ranks.py", {"backend", "sum", "seconds"})
-    if not told:
+    if "error" in told:
         remedy = "see what stands above; NCCL_DEBUG=INFO tells more of GPUs"
-        return Finding("ranks", "fail", f"two processes could not add up: {why}", remedy)
+        return Finding("ranks", "fail", f"two processes could not add up: {told['error']}", remedy)
     if told["sum"] != 3:
         remedy = "do not train here: GPUs that reach each other wrongly (NCCL_P2P_DISABLE=1?)"
         return Finding("ranks", "fail", f"1 + 2 gave {told['sum']} by {told['backend']}", remedy)

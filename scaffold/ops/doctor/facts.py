@@ -1,17 +1,26 @@
 """Prints what a Python knows of torch, its GPUs and libraries, as JSON.
 
-Run by `scaffold doctor` with the Python that trains, which need not have scaffold.
+And what came of two processes that add up, as two ranks of a training do. Run by `scaffold doctor`
+with the Python that trains, which need not have scaffold; its argument is engine/resources.py of
+the template. One file, for PYTHONSAFEPATH hides the others; and torch is loaded once, which takes
+most of the time.
 """
 
 from __future__ import annotations  # also a Python that is too old tells that it is
 
 import json
+import os
 import platform
+import runpy
 import sys
+import time
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PACKAGES = ("torch", "numpy", "tqdm", "tyro", "lightning", "accelerate")
+WAIT = 30  # seconds that the two processes have
+NUMBERS = 2**20  # float32: 4 MiB
 
 
 def packages() -> dict[str, str | None]:
@@ -26,12 +35,10 @@ def packages() -> dict[str, str | None]:
 
 
 def torch_facts() -> dict[str, Any]:
-    """What torch was built for and what it sees; `error` where it cannot be imported."""
-    try:
-        import torch
-        import torch.distributed as dist
-    except Exception as error:  # a library that is missing, or of another machine
-        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    """What torch was built for and what it sees."""
+    import torch
+    import torch.distributed as dist
+
     seen = range(torch.cuda.device_count()) if torch.cuda.is_available() else range(0)
     return {
         "cuda": torch.version.cuda,
@@ -51,11 +58,88 @@ def torch_facts() -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    told = {
-        "python": platform.python_version(),
-        "executable": sys.executable,
-        "packages": packages(),
-        "torch": torch_facts(),
+def cores(resources: str) -> dict[str, int]:
+    """All cores, those that affinity allows, and those that a run counts."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    total = os.cpu_count() or 1
+    return {
+        "all": total,
+        "affinity": len(affinity(0)) if affinity else total,
+        "used": runpy.run_path(resources)["cores"](),
     }
-    print(json.dumps(told))
+
+
+def work(rank: int, ports: Any, results: Any) -> None:
+    """Be a rank."""
+    import torch
+    import torch.distributed as dist
+
+    wait = timedelta(seconds=WAIT)
+    gpus = torch.cuda.device_count() >= 2
+    device = torch.device("cuda", rank) if gpus else torch.device("cpu")
+    backend = "nccl" if gpus else "gloo"
+    store = dist.TCPStore("127.0.0.1", ports.get(), is_master=False, timeout=wait)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=2, timeout=wait)
+    numbers = torch.full((NUMBERS,), float(rank + 1), device=device)
+    dist.all_reduce(numbers)
+    total = numbers[0].item()
+    begin = time.perf_counter()
+    for _ in range(10):
+        dist.all_reduce(numbers)
+    numbers.sum().item()
+    if rank == 0:
+        results.put({"backend": backend, "sum": total, "seconds": time.perf_counter() - begin})
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def start_ranks() -> tuple[Any, Any]:
+    """(two processes at work, the queue of what they tell)."""
+    import torch.distributed as dist
+    import torch.multiprocessing as mp
+
+    # forked they have torch already; none may have looked for a GPU before
+    method = "fork" if sys.platform == "linux" else "spawn"
+    context = mp.get_context(method)
+    ports, results = context.SimpleQueue(), context.SimpleQueue()
+    ranks = mp.start_processes(work, (ports, results), nprocs=2, join=False, start_method=method)
+    # only now: it has a thread. It lives as long as somebody has it
+    ranks.store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for _ in range(2):
+        ports.put(ranks.store.port)
+    return ranks, results
+
+
+def result_of(ranks: Any, results: Any) -> dict[str, Any]:
+    """The backend, the sum (3 for the ranks 1 and 2), and the seconds that 10 sums of 4 MiB took.
+
+    `error` where they could not.
+    """
+    end = time.monotonic() + WAIT
+    try:
+        while not ranks.join(max(0, end - time.monotonic())):
+            if time.monotonic() >= end:
+                for process in ranks.processes:
+                    process.kill()
+                return {"error": f"no answer in {WAIT} s"}
+    except Exception as error:  # what a rank has raised, or its signal
+        return {"error": str(error).strip().splitlines()[-1]}
+    told: dict[str, Any] = results.get()
+    return told
+
+
+def facts() -> dict[str, Any]:
+    """All of it; `error` in the place of what torch knows where it cannot be imported."""
+    told: dict[str, Any] = {"python": platform.python_version(), "executable": sys.executable}
+    told["packages"] = packages()
+    try:
+        ranks, results = start_ranks()
+        told |= {"torch": torch_facts(), "cores": cores(sys.argv[1])}
+    except Exception as error:  # a library that is missing, or of another machine
+        reason = [*str(error).splitlines(), ""][0]
+        return told | {"torch": {"error": f"{type(error).__name__}: {reason}"}}
+    return told | {"ranks": result_of(ranks, results)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(facts()))

@@ -6,11 +6,13 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from threading import Thread
 
 from scaffold.ops.doctor.finding import Finding
 
 FILES = 1024  # open files; workers of a loader hand tensors over in files
 SHARED = 2**30  # bytes in /dev/shm, through which workers hand them over; docker gives 64 MiB
+HOST_WAIT = 3  # seconds for the address of a name
 PORT = 29500  # what the ranks of several machines meet at by default
 
 
@@ -27,12 +29,26 @@ def check_git() -> Finding:
 def check_host() -> Finding:
     """Gloo and NCCL listen at the address of the machine's name, by default."""
     name = socket.gethostname()
+    remedy = f"add `127.0.0.1 {name}` to /etc/hosts, or set GLOO_SOCKET_IFNAME"
+    found: list[str] = []
+    # a thread, for a name server that is silent is asked for half a minute
+    asking = Thread(target=lambda: found.append(_address(name)), daemon=True)
+    asking.start()
+    asking.join(HOST_WAIT)
+    if not found:
+        fact = f"who has the name `{name}` is not known in {HOST_WAIT} s"
+        return Finding("host", "warn", fact, remedy)
+    if found[0].startswith("("):
+        return Finding("host", "warn", f"`{name}` has no address {found[0]}", remedy)
+    return Finding("host", "ok", f"{name} is {found[0]}")
+
+
+def _address(name: str) -> str:
+    """The address of a machine's name, or why there is none, in brackets."""
     try:
-        address = socket.getaddrinfo(name, None)[0][4][0]
+        return str(socket.getaddrinfo(name, None)[0][4][0])
     except OSError as error:
-        remedy = f"add `127.0.0.1 {name}` to /etc/hosts, or set GLOO_SOCKET_IFNAME"
-        return Finding("host", "warn", f"`{name}` has no address ({error.strerror})", remedy)
-    return Finding("host", "ok", f"{name} is {address}")
+        return f"({error.strerror})"
 
 
 def check_port() -> Finding:
@@ -53,7 +69,10 @@ def check_port() -> Finding:
 def check_files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < FILES:
-        remedy = f"ulimit -n {FILES if hard == resource.RLIM_INFINITY else min(65536, hard)}"
+        most = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
+        remedy = (
+            f"ulimit -n {most}" if most > soft else "train with --workers 0: no more is allowed"
+        )
         return Finding("files", "warn", f"{soft} can be open; workers need more", remedy)
     return Finding("files", "ok", f"{soft} can be open" if soft > 0 else "any number can be open")
 

@@ -1,0 +1,48 @@
+"""A program that is asked, of which nothing is left after its time."""
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from tempfile import TemporaryFile
+
+LARGEST = 2**20  # bytes of an answer
+
+
+class Program:
+    """A program at work beside this one, from its making until `end`."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.begin = time.monotonic()
+        self.out, self.err = TemporaryFile(), TemporaryFile()  # noqa: SIM115  # `end` closes them
+        self.process: subprocess.Popen[bytes] | OSError
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self.out,
+                stderr=self.err,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.process = error
+
+    def end(self, seconds: float) -> tuple[str, str, int]:
+        """(stdout, stderr, status), at the latest so many seconds after its start."""
+        with self.out, self.err:
+            if isinstance(self.process, OSError):
+                return "", str(self.process), 127
+            try:
+                status = self.process.wait(max(0, self.begin + seconds - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                return "", f"no answer in {seconds:.0f} s", 124
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+            said = []
+            for file in (self.out, self.err):
+                file.seek(0)
+                said.append(file.read(LARGEST).decode(errors="replace"))
+            return said[0], said[1], status
