@@ -1,5 +1,6 @@
 """As many ranks train as were asked for, whatever another launch or a library has left."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -155,6 +156,8 @@ def test_who_has_no_launcher_speaks(
 ) -> None:
     result = start(projects["torchrun"], tmp_path, "--lr", -1, RANK="0")
     assert "error: lr `-1.0` is not in" in result.err
+    result = fork(["python", "predict.py", "--count", "-1"], projects["torchrun"], **AGENT)
+    assert "error: count `-1` is not in" in result.err
     os.environ["RANK"] = "1"
     with pytest.raises(Refusal):
         leave_if([("wrong", "do it")], status=1)
@@ -175,10 +178,7 @@ def test_a_shell_in_a_slurm_job_trains_on_as_many_ranks_as_asked_for(
     result = run(command, projects["fabric"], env=environment(**env))
     assert result.status == 0, result.err
     assert "`srun`" not in result.out + result.err
-    state = torch.load(
-        tmp_path / "run/checkpoints/step-000000002/state.pt", map_location="cpu", weights_only=False
-    )
-    assert len(state["random"]) == 2
+    assert ranks_of(tmp_path / "run") == 2
 
 
 def test_no_srun_is_missed_where_nobody_asked_for_slurm(
@@ -190,6 +190,22 @@ def test_no_srun_is_missed_where_nobody_asked_for_slurm(
     result = start(projects["fabric"], tmp_path / "run", "--devices", 1, PATH=path)
     assert result.status == 0, result.err
     assert "`srun`" not in result.out + result.err
+
+
+def test_srun_may_start_torchrun_and_what_is_set_beside_does_not_matter(
+    projects: dict[str, Path], tmp_path: Path
+) -> None:
+    """Fabric is a rank of it, as of any torchrun."""
+    tasks = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "NODE_RANK": "1", "PMI_SIZE": "2"}
+    os.environ.update(SLURM | tasks)
+    train(projects["fabric"], tmp_path, "--steps", 2, "--micro_batch_size", 32, forked=True)
+    assert ranks_of(tmp_path) == 2
+
+
+def ranks_of(run_dir: Path) -> int:
+    """On how many ranks a run was, that was saved at step 2."""
+    path = run_dir / "checkpoints/step-000000002/manifest.json"
+    return int(json.loads(path.read_text())["world_size"])
 
 
 @pytest.mark.parametrize("method", represented(METHODS, "fabric", "accelerate"))
