@@ -9,7 +9,7 @@ import click
 from scaffold import signals
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
-from scaffold.names import check_new_name, check_path, pasted, printable
+from scaffold.names import check_new_name, check_path, pasted, printable, some
 from scaffold.terminal import ask, show_json
 
 WAYS = ("fail", "skip", "overwrite", "merge")  # what to do with files that are there already
@@ -91,15 +91,23 @@ def new(
         "pip install -e '.[test]'",
         method.launch,
     ]
+    within = not (no_git or dry_run or (target / ".git").exists())
+    ignored = create.unkept(target, names) if within else []
     if as_json:
-        result = {"path": str(target), **answers, "files": names, "next": steps}
+        result = {"path": str(target), **answers, "files": names, "ignored": ignored, "next": steps}
         show_json(result)
     elif dry_run:
         click.echo("\n".join(names))
     else:
         click.echo(f"{path}: {method.title}, {len(names)} files\n")
-        if not no_git and not (target / ".git").exists():
+        if within:
             click.echo("it lies in a git repository already, so nothing was committed", err=True)
+        if ignored:
+            # by their names: a forced folder would bring what the project itself ignores
+            words = " ".join(pasted(target / name) for name in ignored)
+            click.echo(
+                f"that repository ignores {some(ignored)}: git add --force {words}", err=True
+            )
         click.echo("\n".join(f"  {step}" for step in steps))
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -16,8 +17,13 @@ QUIET = (
     *("-c", "submodule.recurse=false", "-c", "diff.orderFile=/dev/null"),
     *("-c", "core.fsmonitor=false"),
 )
-# where the user says that git's settings are
-SETTINGS = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
+# what the user says of git's settings: where they are, or themselves (such as safe.directory)
+SETTINGS = re.compile(
+    "GIT_CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|PARAMETERS|COUNT|KEY_[0-9]+|VALUE_[0-9]+)"
+)
+# for a repository that was just made here: no such setting, and the trust that it is ours, which a
+# disk that tells no owners would deny
+ALONE = {"GIT_CONFIG_PARAMETERS": "'safe.directory=*'", "GIT_CONFIG_COUNT": "0"}
 NOBODY = {  # who makes a commit that no branch will have
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -35,7 +41,7 @@ def git(
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name in SETTINGS
+        if not name.startswith("GIT_") or SETTINGS.fullmatch(name)
     }
     try:
         done = subprocess.run(
@@ -68,7 +74,10 @@ def ask(folder: Path, *arguments: str, text: str | None = None, **variables: str
 
 
 def failed(folder: Path, said: str, remedy: str) -> Exception:
-    """The error of a git that said this in a folder and ended."""
+    """The error of a git that said this in a folder and ended.
+
+    Where git says a command that mends it, that is the remedy, before what we know of it.
+    """
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < LITTLE or (disk.f_files and not disk.f_favail):
         # not all that git says then tells of the disk
@@ -76,4 +85,7 @@ def failed(folder: Path, said: str, remedy: str) -> Exception:
     lines = said.strip().splitlines() or ["no reason given"]
     # what follows the error are hints and consequences
     reason = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
-    return ScaffoldError(f"git failed: {printable(reason)}", remedy, FAILURE)
+    commands = [printable(line.strip()) for line in lines if line.startswith("\tgit ")]
+    return ScaffoldError(
+        f"git failed: {printable(reason)}", "; ".join([*commands, remedy]), FAILURE
+    )

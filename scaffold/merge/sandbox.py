@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scaffold.git.index import Entry
 from scaffold.git.repository import Place
-from scaffold.git.run import NOBODY, ask
+from scaffold.git.run import ALONE, NOBODY, ask
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
     kind = "sha256" if len(place.head) == 64 else "sha1"
     variables = {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     variables |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
-    variables["GIT_CONFIG_GLOBAL"] = os.devnull
+    variables |= {"GIT_CONFIG_GLOBAL": os.devnull, **ALONE}
     ask(room, "init", "--quiet", "--template=", f"--object-format={kind}", str(folder), **variables)
     if keep:
         variables["GIT_OBJECT_DIRECTORY"] = str(place.objects)

@@ -30,7 +30,7 @@ def new(path: Path, answers: dict[str, str], git: bool) -> list[str]:
         folder = render(template_folder(room), answers, room / "project")
         names = files_in(folder)
         if git and not inside_repository(path.parent):
-            first_commit(folder, f"Start from scaffold {__version__} ({answers['method']})")
+            first_commit(folder, names, f"Start from scaffold {__version__} ({answers['method']})")
         check_there(room)
         end_if_signalled()
         try:
@@ -78,26 +78,44 @@ def _check_place(path: Path, other: str) -> None:
 
 
 def inside_repository(folder: Path) -> bool:
-    """Whether git keeps this folder already."""
-    answer = git(folder, "rev-parse", "--is-inside-work-tree")
-    return answer.returncode == 0 and answer.stdout.strip() == "true"
+    """Whether git keeps this folder already.
 
-
-def first_commit(folder: Path, message: str) -> None:
-    """Make a git repository of the folder, with one commit.
-
-    Without hooks and signatures, and with a name for who has none: this commit must not ask.
+    Raises ScaffoldError where git will not say: a repository that it distrusts is one.
     """
-    identity = []
+    answer = git(folder, "rev-parse", "--is-inside-work-tree")
+    if answer.returncode != 0 and "not a git repository" not in answer.stderr:
+        raise failed(folder, answer.stderr, NO_GIT)
+    return answer.stdout.strip() == "true"
+
+
+def unkept(path: Path, names: list[str]) -> list[str]:
+    """Those of the files of the project at path that the repository around it ignores."""
+    told = git(path, "check-ignore", "-z", "--stdin", text="".join(f"{name}\0" for name in names))
+    return list(filter(None, told.stdout.split("\0")))
+
+
+def first_commit(folder: Path, names: list[str], message: str) -> None:
+    """Make a git repository of the folder, with one commit that has these files.
+
+    Without hooks and signatures, and with a name for who has none: this commit must not ask. Each
+    file goes in as it is, whatever the user has git ignore, convert or filter elsewhere.
+    """
+    options = [*QUIET, "-c", "safe.directory=*"]  # it is ours, whoever the disk says that owns it
     for key, value in (("user.name", "scaffold"), ("user.email", "scaffold@localhost")):
         if not git(folder.parent, "config", key).stdout.strip():
-            identity += ["-c", f"{key}={value}"]
-    options = [*identity, *QUIET]
-    for arguments in (
-        ["init", "--quiet", "--initial-branch=main"],
-        [*options, "add", "--all"],
-        [*options, "commit", "--quiet", "--message", message],
-    ):
-        done = git(folder, *arguments)
+            options += ["-c", f"{key}={value}"]
+
+    def do(*arguments: str, text: str = "") -> str:
+        done = git(folder, *options, *arguments, text=text)
         if done.returncode != 0:
             raise failed(folder, done.stderr, NO_GIT)
+        return done.stdout
+
+    do("init", "--quiet", "--initial-branch=main")
+    # not `git add`, in which ignore files and attributes have a say
+    stored = do("hash-object", "-w", "--no-filters", "--stdin-paths", text="\n".join(names))
+    modes = ["100755" if (folder / name).stat().st_mode & 0o100 else "100644" for name in names]
+    entries = zip(modes, stored.split(), names, strict=True)
+    listed = "".join(f"{mode} {blob}\t{name}\0" for mode, blob, name in entries)
+    do("update-index", "-z", "--index-info", text=listed)
+    do("commit", "--quiet", "--message", message)

@@ -4,6 +4,7 @@ SOAK=1 (make soak) tries more moments.
 """
 
 import fcntl
+import json
 import os
 import random
 import resource
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from conftest import BIN, ROOT, Result, environment, examples, make, run, scaffold
+from repositories import call, repository, write
 from scaffold import staging
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
 from scaffold.template import render, source
@@ -548,3 +550,91 @@ def test_a_command_starts_without_what_it_does_not_need(
     slow = {"copier", "torch", "yaml", "jinja2", "json", "dataclasses", "tempfile", "subprocess"}
     slow |= {"fcntl"} if words == "--help" else {"pathlib", "scaffold.commands.new"}
     assert not imported(words) & slow
+
+
+def hostile_git(folder: Path) -> dict[str, str]:
+    """The variables of a user whose git ignores, converts, filters and hooks what it can."""
+    files = {
+        "gitconfig": f"[core]\nexcludesFile = {folder}/ignored\nattributesFile = {folder}/rules\n"
+        f"hooksPath = {folder}/hooks\nautocrlf = true\nsafecrlf = true\n"
+        f"[init]\ntemplateDir = {folder}/init\n"
+        '[filter "odd"]\nclean = tr a b\nrequired = true\n[commit]\ngpgSign = true\n',
+        "ignored": "*.gz\n.*\ndata*\nengine/\n",
+        "rules": "*.py filter=odd\n* text working-tree-encoding=UTF-16\n",
+        "hooks/pre-commit": "#!/bin/sh\nexit 1\n",
+        "init/hooks/commit-msg": "#!/bin/sh\nexit 1\n",
+        "init/info/exclude": "*.toml\n",
+        "init/info/attributes": "* text eol=crlf\n",
+    }
+    write(folder, files)
+    for hook in folder.glob("*/**/*-*"):
+        hook.chmod(0o755)
+    return {"GIT_CONFIG_GLOBAL": str(folder / "gitconfig")}
+
+
+def test_the_first_commit_has_every_file_whatever_git_is_set_to(
+    expected: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    words = ["new", "--method", "fabric", "digits"]
+    result = scaffold(*words, folder=tmp_path, **hostile_git(tmp_path / "user"))
+    assert (result.status, result.err) == (0, "")
+    call(tmp_path, "clone", "--quiet", "digits", "clone")
+    assert contents(tmp_path / "clone") == contents(tmp_path / "digits") == expected["fabric"]
+
+
+def test_what_a_repository_around_it_ignores_is_named_with_how_to_add_it(tmp_path: Path) -> None:
+    write(repository(tmp_path), {".gitignore": "*.gz\n", "a b/.gitignore": "data*\n/digits/engine"})
+    words = ["new", "--method", "fabric", "a b/digits"]
+    result = scaffold(*words, "--project-name", "digits", folder=tmp_path)
+    note, ignored = result.err.splitlines()
+    assert note == "it lies in a git repository already, so nothing was committed"
+    assert ignored.startswith(
+        "that repository ignores `data.py`, `digits.csv.gz`, `engine/__init__.py` and "
+    )
+    call(tmp_path, "add", "--all")
+    run(ignored.partition(": ")[2], tmp_path)
+    kept = call(tmp_path, "ls-files", "-z", "a b/digits").split("\0")[:-1]
+    assert kept == [f"a b/digits/{name}" for name in contents(tmp_path / "a b/digits")]
+    told = json.loads(scaffold(*words[:-1], "--json", "plain", folder=tmp_path).out)
+    assert told["ignored"] == ["digits.csv.gz"]
+
+
+def distrusting_git(folder: Path) -> dict[str, str]:
+    """The variables of somebody to whom no repository belongs, and who trusts none."""
+    write(folder, {"config": "", "bin/git": "#!/bin/sh\nexport GIT_TEST_ASSUME_DIFFERENT_OWNER=1\n"
+                   f'exec {shutil.which("git")} "$@"\n'})  # fmt: skip
+    (folder / "bin/git").chmod(0o755)
+    path = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
+    return {"GIT_CONFIG_GLOBAL": str(folder / "config"), "PATH": path}
+
+
+def test_in_a_repository_that_git_distrusts_nothing_is_made_and_git_s_remedy_is_told(
+    tmp_path: Path,
+) -> None:
+    root, user = repository(tmp_path / "team"), distrusting_git(tmp_path / "user")
+    words = ["new", "--method", "fabric", "--project-name", "digits"]
+    for place in ("inner", "."):
+        result = scaffold(*words, place, folder=root, **user)
+        assert is_refused(result, FAILURE, "git failed: fatal: detected dubious ownership")
+        remedy = f"hint: git config --global --add safe.directory {root}; nothing was changed"
+        assert remedy in result.err
+    assert listing(root) == [".git"]
+    assert scaffold(*words, "--no-git", "inner", folder=root, **user).status == 0
+    assert not (root / "inner/.git").exists()
+    assert scaffold(*words, "alone", folder=tmp_path, **user).status == 0
+
+
+@pytest.mark.parametrize("kind", ["parameters", "count"])
+def test_a_trust_that_is_told_by_the_environment_is_honoured(kind: str, tmp_path: Path) -> None:
+    root, user = repository(tmp_path / "team"), distrusting_git(tmp_path / "user")
+    told = {
+        "parameters": {"GIT_CONFIG_PARAMETERS": f"'safe.directory={root}'"},
+        "count": {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory",
+                  "GIT_CONFIG_VALUE_0": str(root)},
+    }[kind]  # fmt: skip
+    trusting = user | told
+    assert scaffold("new", "--method", "fabric", ".", folder=root, **trusting).status == 0
+    assert scaffold("abort", folder=root, **trusting).status == 0
+    result = scaffold("new", "--method", "fabric", "inner", folder=root, **trusting)
+    assert result.err == "it lies in a git repository already, so nothing was committed\n"
+    assert not (root / "inner/.git").exists()
