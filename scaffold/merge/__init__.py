@@ -9,5 +9,6 @@ three_way    the merge: old render, new render, project
 changes      the files that it has changed
 apply        puts them into the project itself
 journal      what is kept meanwhile, so that all can be taken back
+stash        keeps what somebody has written there, as git stash does
 rollback     takes it back
 """

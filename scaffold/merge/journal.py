@@ -77,7 +77,7 @@ def read(place: Place) -> dict[str, Any]:
         is_ours = False
     if not is_ours:
         fact = f"what the last move has kept in `{printable(str(path.parent))}` is damaged"
-        remedy = "git reset --merge takes a move back; then remove that folder"
+        remedy = "git add -u && git stash takes a move back and keeps it; then remove that folder"
         raise ScaffoldError(fact, remedy, PRECONDITION)
     return note
 
@@ -109,15 +109,23 @@ def after(place: Place, path: str) -> Path:
     return place.git_dir / FOLDER / "after" / path
 
 
+def kept(place: Place, path: str) -> Path:
+    """Where a file is as somebody has edited it, if that is in a stash (stash.py)."""
+    return place.git_dir / FOLDER / "kept" / path
+
+
 def is_edited(place: Place, path: str, paths: Collection[str]) -> bool:
-    """Whether one of the paths of a move has neither what was there before, nor what it wrote."""
+    """Whether one of the paths of a move has what is not kept.
+
+    That is neither what was there before, nor what the move wrote, nor what is in a stash.
+    """
     there, barred = place.top / path, barrier(place.top, path)
     if barred or not os.path.lexists(there):
         # a file of the move can lie where it makes or removes a folder
         return barred is not None and str(barred.relative_to(place.top)) not in paths
     if holds_only(there, {place.top / other for other in paths}):
         return False
-    return not any(same(there, side(place, path)) for side in (before, after))
+    return not any(same(there, side(place, path)) for side in (before, after, kept))
 
 
 def write(place: Place) -> None:
@@ -132,17 +140,15 @@ def write(place: Place) -> None:
     look_again(place)
 
 
-def restore(place: Place, paths: Collection[str], may_go: Collection[str] = ()) -> None:
+def restore(place: Place, paths: Collection[str]) -> None:
     """Let the index be as it was before the move, and so these of its files; then forget it.
 
-    may_go: the files whose edits may go. Raises ScaffoldError where another one is edited.
+    Raises ScaffoldError where one of them has an edit that is not kept.
     """
     note = read(place)
     set_index(place, note["before"])
-    paths = _gone_first(place, paths, before)
-    # what may go goes first: while the others are not restored, the move is known to be under way
-    for path in sorted(paths, key=lambda path: path not in may_go):
-        if path not in may_go and is_edited(place, path, note["before"]):
+    for path in _gone_first(place, paths, before):
+        if is_edited(place, path, note["before"]):
             remedy = "move it elsewhere; then scaffold abort"
             raise ScaffoldError(f"edited meanwhile: {some([path])}", remedy, PRECONDITION)
         _write(place, path, before(place, path))

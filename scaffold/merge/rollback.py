@@ -1,17 +1,24 @@
 """Takes back a move that is not committed yet: a switch, an update, a project in a repository."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.files import same
-from scaffold.git.index import LITERAL, index_entries, is_whole, unseen
+from scaffold.files import is_there, same
+from scaffold.git.index import LITERAL, Entry, index_entries, is_whole, unseen
 from scaffold.git.lock import check_git
 from scaffold.git.repository import Place
 from scaffold.git.run import ask
-from scaffold.merge import journal
+from scaffold.merge import journal, stash
 from scaffold.names import some
 from scaffold.template.answers import FILE
+
+
+class Taken(NamedTuple):
+    """What was taken back."""
+
+    message: str  # of the move
+    kept: list[str]  # files of the project of which a stash keeps what somebody has written
 
 
 def under_way(place: Place) -> dict[str, Any]:
@@ -24,20 +31,21 @@ def under_way(place: Place) -> dict[str, Any]:
         return {}
     if note["done"]:  # each move writes answers, and the other files may be anybody's by now
         paths = [path for path in note["after"] if Path(path).name == FILE]
-        is_there = any(not same(place.top / path, journal.before(place, path)) for path in paths)
+        is_made = any(not same(place.top / path, journal.before(place, path)) for path in paths)
     else:
-        is_there = _is_in_index(place, note) or any(
-            same(place.top / path, journal.after(place, path))
+        is_made = _is_in_index(place, note) or any(
+            any(same(place.top / path, side(place, path)) for side in (journal.after, journal.kept))
             and not same(place.top / path, journal.before(place, path))
             for path in note["after"]
         )
-    return note if is_there else {}
+    return note if is_made else {}
 
 
-def take_back(place: Place) -> str:
-    """Bring all that the move has changed back as it was before, and give its message.
+def take_back(place: Place) -> Taken:
+    """Bring all that the move has changed back as it was before.
 
-    Raises ScaffoldError where there is nothing to take back, or what was edited since would go.
+    What somebody has written where a conflict was goes into a stash. Raises ScaffoldError where
+    there is nothing to take back, or what was edited elsewhere would go.
     """
     check_git(place)
     note = under_way(place)
@@ -46,17 +54,21 @@ def take_back(place: Place) -> str:
         last = journal.read(place)
         if last.get("head", place.head) != place.head:
             fact = f"there is another commit than when it began: {last['message']}"
-            remedy = "if it was committed, git revert; if not, git reset --merge"
+            remedy = "if it was committed, git revert; if not, git add -u && git stash"
         raise ScaffoldError(fact, remedy, PRECONDITION)
-    settled = _settled(place, note)
-    paths = note["after"]
-    edited = [p for p in paths if p not in settled and journal.is_edited(place, p, paths)]
-    if edited:
-        fact = f"edited since: {some([place.name(path) for path in edited])}"
-        raise ScaffoldError(fact, "move it elsewhere; then scaffold abort", PRECONDITION)
+    paths, message = note["after"], str(note["message"])
+    settled, staged = _settled(place, note)
+    edited = [path for path in paths if journal.is_edited(place, path, paths)]
+    if others := [place.name(path) for path in edited if path not in settled]:
+        remedy = "move it elsewhere; then scaffold abort"
+        raise ScaffoldError(f"edited since: {some(others)}", remedy, PRECONDITION)
+    if edited or staged:
+        stash.keep(place, edited, staged, f"scaffold abort: {message}")
+    # also by an abort that was killed
+    kept = {*staged, *(path for path in paths if is_there(journal.kept(place, path)))}
     journal.set_done(place, False)
-    journal.restore(place, paths, settled)
-    return str(note["message"])
+    journal.restore(place, paths)
+    return Taken(message, sorted(map(place.name, kept)))
 
 
 def _is_in_index(place: Place, note: dict[str, Any]) -> bool:
@@ -67,19 +79,24 @@ def _is_in_index(place: Place, note: dict[str, Any]) -> bool:
     )
 
 
-def _settled(place: Place, note: dict[str, Any]) -> set[str]:
+def _settled(place: Place, note: dict[str, Any]) -> tuple[set[str], dict[str, Entry]]:
     """The files with a conflict that somebody is settling, or has settled and staged.
 
-    What they have written there goes with the conflict, as with `git merge --abort`.
+    And the entries of those of which the index alone has what somebody has written.
     """
-    paths = [
-        path
-        for path, entries in note["after"].items()
-        if entries and not is_whole(entries) and (place.top / path).is_file()
-    ]
-    if not paths:
-        return set()
+    paths = list(note["after"])
     now = index_entries(place, paths)
     words = ("diff", "--name-only", "--no-renames", "-z", "--", *paths)
     differ = {*unseen(place, paths), *ask(place.top, *words, **LITERAL).split("\0")}
-    return {path for path in paths if now[path] and (not is_whole(now[path]) or path not in differ)}
+    settled = {
+        path
+        for path, entries in note["after"].items()
+        if entries and not is_whole(entries) and is_there(place.top / path)
+        if now[path] and (not is_whole(now[path]) or path not in differ)
+    }
+    staged = {}
+    for path in differ & now.keys():
+        known = {blob for _, blob, _ in [*note["before"][path], *note["after"][path]]}
+        if is_whole(now[path]) and now[path][0][1] not in known:
+            staged[path] = now[path][0]
+    return settled, staged

@@ -14,7 +14,7 @@ from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.git import index
 from scaffold.git.lock import alone
 from scaffold.git.repository import find_place
-from scaffold.merge import apply, journal
+from scaffold.merge import apply, journal, stash
 from scaffold.merge.rollback import take_back
 from scaffold.ops.update import carry_out, rehearse
 from scaffold.template.answers import FILE
@@ -286,15 +286,95 @@ def test_what_is_saved_while_the_files_are_written_stays(
     assert state(project) == before
 
 
-def test_what_is_left_of_a_conflict_goes_as_with_git(project: Path) -> None:
+@pytest.fixture
+def conflict(project: Path) -> Path:
+    """A project whose train.py has a conflict."""
     write(project, {"train.py": TEXT.replace("line_3 = 3\n", "line_3 = 'ours'\n")})
     commit(project)
+    assert carry_out(later(project)).conflicts
+    return project
+
+
+@pytest.mark.parametrize("how", ["edited", "staged", "staged alone", "a link"])
+def test_what_was_written_in_a_conflict_is_kept_in_a_stash(conflict: Path, how: str) -> None:
+    path, marked = conflict / "train.py", (conflict / "train.py").read_bytes()
+    path.write_bytes(b"settled = 1\r\n")
+    path.chmod(0o755)
+    if how == "a link":
+        path.unlink()
+        path.symlink_to("model.py")
+    if how.startswith("staged"):
+        call(conflict, "add", "train.py")
+    if how == "staged alone":
+        path.write_bytes(marked)
+        path.chmod(0o644)
+    call(conflict, "config", "core.safecrlf", "true")
+    call(conflict, "config", "core.autocrlf", "input")
+    result = scaffold("abort", folder=conflict)
+    assert (result.status, result.err) == (0, "")
+    assert result.out == (
+        "taken back: Update\n"
+        "kept what you wrote in `train.py`: "
+        "git stash show -p shows it, git stash pop brings it back\n"
+    )
+    assert not call(conflict, "status", "--porcelain")
+    assert call(conflict, "stash", "list") == "stash@{0}: scaffold abort: Update\n"
+    call(conflict, "stash", "pop", "--quiet")
+    if how == "a link":
+        assert path.readlink() == Path("model.py")
+    else:
+        assert path.read_text() == "settled = 1\n"
+        assert path.stat().st_mode & 0o100
+    assert call(conflict, "status", "--porcelain").split()[-1:] == ["train.py"]
+
+
+def test_nothing_is_kept_of_a_conflict_in_which_nobody_wrote(conflict: Path) -> None:
+    assert take_back(find_place(conflict)) == ("Update", [])
+    assert not call(conflict, "stash", "list")
+
+
+def test_what_was_staged_and_is_on_the_disk_no_more_is_kept(project: Path) -> None:
+    """As after an edit that was undone there alone, of a file without a conflict."""
     before = state(project)
-    outcome = carry_out(later(project))
-    assert outcome.conflicts
-    write(project, {"train.py": "half = 1\n"})
-    take_back(find_place(project))
+    carry_out(later(project))
+    text = (project / "train.py").read_text()
+    write(project, {"train.py": "staged = 1\n"})
+    call(project, "add", "train.py")
+    write(project, {"train.py": text})
+    assert take_back(find_place(project)).kept == ["train.py"]
     assert state(project) == before
+    assert call(project, "show", "stash@{0}:train.py") == "staged = 1\n"
+
+
+@pytest.mark.parametrize("when", ["keep", "set_done", "set_index", "_write"])
+def test_what_was_written_in_a_conflict_is_kept_when_an_abort_is_killed(
+    conflict: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    write(conflict, {"train.py": "settled = 1\n"})
+    module = stash if when == "keep" else journal
+    killed(monkeypatch, module, when, lambda: take_back(find_place(conflict)))
+    assert take_back(find_place(conflict)).kept == ["train.py"]
+    assert not call(conflict, "status", "--porcelain")
+    assert call(conflict, "show", "stash@{0}:train.py") == "settled = 1\n"
+    assert len(call(conflict, "stash", "list").splitlines()) == 1
+
+
+def test_what_is_written_in_a_conflict_during_an_abort_stays(
+    conflict: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(conflict, {"train.py": "settled = 1\n"})
+    whole = journal.set_done
+
+    def and_save(*arguments: Any) -> None:
+        whole(*arguments)
+        write(conflict, {"train.py": "later = 1\n"})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "set_done", and_save)
+        with pytest.raises(ScaffoldError, match=r"edited meanwhile: `train\.py`"):
+            take_back(find_place(conflict))
+    assert (conflict / "train.py").read_text() == "later = 1\n"
+    assert call(conflict, "show", "stash@{0}:train.py") == "settled = 1\n"
 
 
 def test_what_was_written_after_a_conflict_was_settled_stays(project: Path) -> None:
@@ -386,6 +466,6 @@ def test_a_damaged_note_is_two_lines(project: Path, text: str) -> None:
     (project / ".git" / journal.FOLDER / journal.NOTE).write_text(text)
     result = scaffold("abort", folder=project)
     assert result.status == PRECONDITION
-    assert "is damaged\nhint: git reset --merge" in result.err
-    assert refused(project).remedy.startswith("git reset --merge")
+    assert "is damaged\nhint: git add -u && git stash" in result.err
+    assert refused(project).remedy.startswith("git add -u && git stash")
     assert "Traceback" not in scaffold("status", folder=project).err

@@ -267,7 +267,7 @@ def test_heads_and_clones_of_any_kind(tmp_path: Path, project: Path, kind: str) 
     before = state(root)
     assert rehearse(later(root))[0] == carry_out(later(root))
     assert content(root)["train.py"] == NEWER.replace("line_15 = 15\n", "ours = 1\n")
-    assert take_back(find_place(root)) == "Update"
+    assert take_back(find_place(root)).message == "Update"
     assert state(root) == before
 
 
@@ -386,7 +386,7 @@ def test_what_was_moved_can_be_taken_back(project: Path) -> None:
     assert carry_out(later(project)).conflicts
     assert state(project) != before
     write(project, {"train.py": "half = 1\n"})
-    assert take_back(find_place(project)) == "Update"
+    assert take_back(find_place(project)).message == "Update"
     assert state(project) == before
     with pytest.raises(ScaffoldError, match="nothing is under way here"):
         take_back(find_place(project))
@@ -448,7 +448,7 @@ def test_a_move_that_is_killed_half_way_is_taken_back(
         assert (project / "model.py").read_text() == "ours = 1\n"
         return
     assert refused(project).remedy == "scaffold abort"
-    assert take_back(find_place(project)) == "Update"
+    assert take_back(find_place(project)).message == "Update"
     assert state(project) == before
 
 
