@@ -622,6 +622,10 @@ def test_in_a_repository_that_git_distrusts_nothing_is_made_and_git_s_remedy_is_
     assert scaffold(*words, "--no-git", "inner", folder=root, **user).status == 0
     assert not (root / "inner/.git").exists()
     assert scaffold(*words, "alone", folder=tmp_path, **user).status == 0
+    for command in (("status",), ("switch", "--method", "spawn"), ("abort",)):
+        result = scaffold(*command, folder=root / "inner", **user)
+        assert is_refused(result, FAILURE, "git failed: fatal: detected dubious ownership")
+        assert f"hint: git config --global --add safe.directory {root}; " in result.err
 
 
 @pytest.mark.parametrize("kind", ["parameters", "count"])

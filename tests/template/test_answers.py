@@ -16,10 +16,12 @@ import pytest
 import yaml
 
 from conftest import ROOT, make, scaffold
+from repositories import call, commit, repository
 from scaffold import __version__
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.template.answers import FILE, read_answers
+from scaffold.git.run import git
+from scaffold.template.answers import FILE, SETTLE, read_answers
 from scaffold.template.releases import numbers
 
 TAMPERED = 300 if "SOAK" in os.environ else 50
@@ -78,7 +80,9 @@ def refusal(root: Path) -> str:
     assert caught.value.status == PRECONDITION
     assert "\n" not in caught.value.fact + caught.value.remedy
     assert (caught.value.fact + caught.value.remedy).isprintable()
-    assert "git log -p -- .copier-answers.yml" in caught.value.remedy
+    of_a_merge = caught.value.fact.endswith("is left of a merge")
+    said = "or undo the merge" if of_a_merge else "git log -p -- .copier-answers.yml"
+    assert said in caught.value.remedy
     return caught.value.fact.removeprefix(f"`{root / FILE}`")
 
 
@@ -122,11 +126,16 @@ def test_every_kind_of_name_is_read_as_it_was_given(name: str, tmp_path: Path) -
         (b"tracker: tensorboard\n", b"", " line 6: `tracker` is missing"),
         (b"tracker: ", b"_tasks: ", " line 7: `_tasks` is no answer of scaffold"),
         (b"tracker: ", b"method: ", " line 7: `method` stands there twice"),
-        (b"tracker: ", b"tracker:", " line 7: `tracker:tensorboard` is no answer of scaffold"),
+        (b"tracker: ", b"tracker:", " line 7: `tracker:tensorboard` is no YAML"),
         (b"example", b"<<<<<<< HEAD\nexample", " line 4: `<<<<<<< HEAD` is left of a merge"),
         (b"example", b"=======\nexample", " line 4: `=======` is left of a merge"),
         (b"example", b">>>>>>> x\nexample", " line 4: `>>>>>>> x` is left of a merge"),
-        (b"example", b"--- \nexample", " line 4: `--- ` is no answer of scaffold"),
+        (b"example", b"--- \nexample", " line 4: `--- ` begins a second document"),
+        (GOOD, b"- a\n", " line 1: `- a` is no answer of scaffold"),
+        (GOOD, b"digits\n", " line 1: `digits` is no answer of scaffold"),
+        (b"# The", b"&a # The", " line 1: `&a # The answers"),
+        (b"example: digits", b"? [a]\n: b", " line 4: `? [a]` is no answer of scaffold"),
+        (b"torchrun", b"|\n  torchrun", " line 5: `method` is `|`, no plain word"),
         (b"\n", b"\r", " line 1: `# The answers that made"),
         (GOOD[:1], b"\xef\xbb\xbf#", " line 1: it begins with a byte order mark"),
         (GOOD, b"", " line 1: `_commit` is missing"),
@@ -148,6 +157,39 @@ def test_what_is_no_more_as_it_was_written_is_named(
     assert read_answers(write(tmp_path, GOOD)).values["method"] == "torchrun"
     found = refusal(write(tmp_path, GOOD.replace(old, new)))
     assert found.startswith(fact), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"# The", b"---\n# The"),
+        (b"# The", b"%YAML 1.2\n---\n# The"),
+        (b"tensorboard\n", b"tensorboard\n...\n"),
+        (b'"digits"', b"digits"),
+        (b'"digits"', b"'digits'"),
+        (b": torchrun", b': "torchrun"'),
+        (b"method: torchrun", b'"method": torchrun'),
+        (b": torchrun", b":   torchrun"),
+        (b": torchrun", b":\n  torchrun"),
+        (b": torchrun", b": >-\n  torchrun"),
+        (b"torchrun", b"torchrun  # ask Kim"),
+        (b"torchrun", b"torchrun   "),
+        (b"example", b"\n  # of the team\n\nexample"),
+        (b"; `scaffold` reads", b";\n# `scaffold` reads"),
+        (b"tensorboard\n", b"tensorboard"),
+        (b"\n", b"\r\n"),
+        (b"scaffold\nexample: digits\n", b"scaffold\n"),
+    ],
+)
+def test_what_a_formatter_of_yaml_does_is_read_as_before(
+    old: bytes, new: bytes, tmp_path: Path
+) -> None:
+    assert old in GOOD
+    expected = read_answers(write(tmp_path, GOOD))
+    text = GOOD.replace(old, new)
+    if b"example: " not in text:  # sorted otherwise
+        text += b"example: digits\n"
+    assert read_answers(write(tmp_path, text)) == expected
 
 
 def test_only_a_plain_file_is_read(tmp_path: Path) -> None:
@@ -252,6 +294,33 @@ def test_status_tells_what_a_project_was_made_with(
     assert (result.status, result.out) == (5, "")
     assert result.err.startswith("error: scaffold 0.0.9 is not known to the installed one (")
     assert numbers("0.9.9") < numbers("0.10.0") < numbers("1.0.0")
+
+
+def test_status_lists_the_conflicts_of_two_who_have_switched_differently(tmp_path: Path) -> None:
+    root = repository(write(tmp_path, GOOD))
+    call(root, "checkout", "--quiet", "-b", "kim")
+    for branch, method in (("kim", b"fabric"), ("main", b"accelerate")):
+        call(root, "checkout", "--quiet", branch)
+        write(root, GOOD.replace(b"torchrun", method))
+        (root / "train.py").write_bytes(method)
+        commit(root)
+    assert git(root, "merge", "kim").returncode == 1
+    result = scaffold("status", folder=root)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[-3:] == [
+        f"conflict: {FILE}; edit it and git add it",
+        "conflict: train.py; edit it and git add it",
+        f"not known which side it is: {SETTLE}",
+    ]
+    told = json.loads(scaffold("status", "--json", folder=root).out)
+    assert (told["method"], told["conflicts"]) == (None, [FILE, "train.py"])
+    for words in (("status", "--check"), ("switch", "--method", "spawn"), ("update",), ("diff",)):
+        result = scaffold(*words, folder=root)
+        assert result.status == PRECONDITION
+        assert result.err.endswith(f"is left of a merge\nhint: {SETTLE}\n")
+    call(root, "add", FILE)  # with its marks
+    told = json.loads(scaffold("status", "--json", folder=root).out)
+    assert told["conflicts"] == [FILE, "train.py"]
 
 
 def test_outside_a_project_status_says_how_to_get_one(tmp_path: Path) -> None:
