@@ -76,6 +76,7 @@ def new(
         raise ScaffoldError(fact, f"choose one of: {', '.join(WAYS)}", USAGE)
     # until this process ends: once the project is there, it also tells so
     signals.hold()
+    from scaffold.git.repository import ignored
     from scaffold.ops import adopt as adoption  # imports copier, which takes half a second
     from scaffold.ops import create
 
@@ -92,9 +93,9 @@ def new(
         method.launch,
     ]
     within = not (no_git or dry_run or (target / ".git").exists())
-    ignored = create.unkept(target, names) if within else []
+    hidden = ignored(target, names) if within else []
     if as_json:
-        result = {"path": str(target), **answers, "files": names, "ignored": ignored, "next": steps}
+        result = {"path": str(target), **answers, "files": names, "ignored": hidden, "next": steps}
         show_json(result)
     elif dry_run:
         click.echo("\n".join(names))
@@ -102,12 +103,10 @@ def new(
         click.echo(f"{path}: {method.title}, {len(names)} files\n")
         if within:
             click.echo("it lies in a git repository already, so nothing was committed", err=True)
-        if ignored:
+        if hidden:
             # by their names: a forced folder would bring what the project itself ignores
-            words = " ".join(pasted(target / name) for name in ignored)
-            click.echo(
-                f"that repository ignores {some(ignored)}: git add --force {words}", err=True
-            )
+            words = " ".join(pasted(target / name) for name in hidden)
+            click.echo(f"that repository ignores {some(hidden)}: git add --force {words}", err=True)
         click.echo("\n".join(f"  {step}" for step in steps))
 
 

@@ -60,3 +60,10 @@ def conflicts(root: Path) -> list[str]:
     # not `git diff`, which writes what it has seen of the files into the index
     listed = git(root, *QUIET, "ls-files", "--unmerged", "-z").stdout.split("\0")
     return sorted({printable(entry.partition("\t")[2]) for entry in filter(None, listed)})
+
+
+def ignored(folder: Path, names: list[str]) -> list[str]:
+    """Those of the files of a folder that its repository ignores."""
+    listed = "".join(f"{name}\0" for name in names)
+    told = git(folder, *QUIET, "check-ignore", "-z", "--stdin", text=listed).stdout
+    return list(filter(None, told.split("\0")))

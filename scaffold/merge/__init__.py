@@ -8,6 +8,7 @@ relocate     moves what a release has moved, by codemod/, which rewrites code
 three_way    the merge: old render, new render, project
 changes      the files that it has changed
 apply        puts them into the project itself
+checkout     lets git write them, beside it
 journal      what is kept meanwhile, so that all can be taken back
 stash        keeps what somebody has written there, as git stash does
 rollback     takes it back

@@ -15,8 +15,8 @@ from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import barrier, holds_only, is_there, remove, replace, same
 from scaffold.git.index import Entries, look_again, set_index
 from scaffold.git.repository import Place
-from scaffold.git.run import ask
 from scaffold.merge.changes import Change
+from scaffold.merge.checkout import check_out
 from scaffold.names import printable, some
 
 FOLDER, NOTE = "scaffold-move", "note.json"
@@ -38,28 +38,13 @@ def begin(place: Place, found: list[Change], message: str) -> None:
         for path in filter(lambda path: is_there(place.top / path), before):
             (folder / "before" / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(place.top / path, folder / "before" / path, follow_symlinks=False)
-        _check_out(place, found, folder)
+        check_out(place, found, folder)
         (folder / NOTE).write_text(json.dumps(note))
         forget(place)
         folder.rename(place.git_dir / FOLDER)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _check_out(place: Place, found: list[Change], folder: Path) -> None:
-    """Let git write the files of the move as it does everywhere: with line ends and filters."""
-    index = {"GIT_INDEX_FILE": str(folder / "index")}
-    (folder / "after").mkdir(parents=True, exist_ok=True)
-    texts: Entries = {place.prefix + change.name: [change.text] for change in found if change.text}
-    set_index(place, texts, **index)
-    ask(place.top, "checkout-index", "--all", f"--prefix={folder}/after/", **index)
-    for change in found:
-        if change.text and [mode for mode, *_ in change.before] == [change.text[0]]:
-            path = place.prefix + change.name
-            shutil.copymode(
-                folder / "before" / path, folder / "after" / path, follow_symlinks=False
-            )
 
 
 def read(place: Place) -> dict[str, Any]:

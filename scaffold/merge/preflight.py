@@ -1,13 +1,15 @@
-"""Whether a repository is ready for a merge: nothing is under way, and all is committed."""
+"""Whether a repository is ready for a merge: nothing is under way, and all of it is committed."""
 
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.git.lock import check_git
-from scaffold.git.repository import Place, find_place
+from scaffold.git.repository import Place, find_place, ignored
 from scaffold.git.run import ask
 from scaffold.merge.rollback import under_way
-from scaffold.names import printable, some
+from scaffold.merge.sandbox import Copy
+from scaffold.names import pasted, printable, some
+from scaffold.template.answers import FILE
 
 # what git leaves in its folder while something is not done
 UNDERWAY = {
@@ -23,7 +25,8 @@ UNDERWAY = {
 def ready(root: Path) -> Place:
     """The place of the project at root.
 
-    Raises ScaffoldError unless all that git tracks is as in the last commit.
+    Raises ScaffoldError unless all that git tracks there is as in the last commit, and nothing is
+    staged: what lies elsewhere in the repository may be edited.
     """
     place = find_place(root)
     if note := under_way(place):
@@ -39,9 +42,29 @@ def ready(root: Path) -> Place:
     check_git(place)
     flags = ("--porcelain", "--no-renames", "--untracked-files=no", "-z")
     submodules = "--ignore-submodules=dirty"
-    told = ask(place.top, "status", submodules, *flags).split("\0")
-    changed = [entry[3:] for entry in told if entry[2:3]]
+    told = [entry for entry in ask(place.top, "status", submodules, *flags).split("\0") if entry]
+    changed = [entry[3:] for entry in told if entry[3:].startswith(place.prefix)]
     if changed:
         remedy = "git commit -a, or git stash, and run it again; then all can be undone"
         raise ScaffoldError(f"not committed: {some(changed)}", remedy, PRECONDITION)
+    if staged := [entry[3:] for entry in told if entry[0] != " "]:  # as git merge does
+        fact = f"staged outside of the project, for the same commit: {some(staged)}"
+        remedy = "git commit, or git restore --staged, and run it again"
+        raise ScaffoldError(fact, remedy, PRECONDITION)
     return place
+
+
+def check_kept(place: Place, copy: Copy, names: list[str]) -> None:
+    """Raise ScaffoldError where git does not keep the answers of the project.
+
+    names: the files that it was made with; those that git does not keep either are told with them.
+    """
+    if FILE in copy.entries:
+        return
+    missing = [name for name in names if name not in copy.entries and (place.root / name).is_file()]
+    hidden = ignored(place.root, missing)
+    words = " ".join(pasted(place.root / name) for name in hidden)
+    steps = [f"git add --all {pasted(place.root)}"] if len(hidden) < len(missing) else []
+    steps += [f"git add --force {words}"] if hidden else []
+    remedy = " && ".join([*steps, 'git commit -m "Keep the project"'])
+    raise ScaffoldError(f"git does not keep `{FILE}`", remedy, PRECONDITION)

@@ -42,6 +42,9 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
     variables |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
     variables |= {"GIT_CONFIG_GLOBAL": os.devnull, **ALONE}
     ask(room, "init", "--quiet", "--template=", f"--object-format={kind}", str(folder), **variables)
+    # what two sides say of line ends stands one below the other, and the template's rules last
+    (folder / ".git/info").mkdir(exist_ok=True)
+    (folder / ".git/info/attributes").write_text(".gitattributes merge=union\n")
     if keep:
         variables["GIT_OBJECT_DIRECTORY"] = str(place.objects)
     else:

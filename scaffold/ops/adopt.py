@@ -39,11 +39,15 @@ def refusal(path: Path, there: list[str]) -> ScaffoldError:
 
 
 def collisions(folder: Path, render: Path) -> list[str]:
-    """The files of a rendered project that are otherwise in a folder."""
+    """The files of a rendered project that are otherwise in a folder.
+
+    Not its rules for git, which are added to those of the folder (sandbox.py).
+    """
     return [
         name
         for name in files_in(render)
-        if os.path.lexists(folder / name)
+        if name != ".gitattributes"
+        and os.path.lexists(folder / name)
         and not (
             (folder / name).is_file()
             and (folder / name).read_bytes() == (render / name).read_bytes()

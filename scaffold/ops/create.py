@@ -88,12 +88,6 @@ def inside_repository(folder: Path) -> bool:
     return answer.stdout.strip() == "true"
 
 
-def unkept(path: Path, names: list[str]) -> list[str]:
-    """Those of the files of the project at path that the repository around it ignores."""
-    told = git(path, "check-ignore", "-z", "--stdin", text="".join(f"{name}\0" for name in names))
-    return list(filter(None, told.stdout.split("\0")))
-
-
 def first_commit(folder: Path, names: list[str], message: str) -> None:
     """Make a git repository of the folder, with one commit that has these files.
 

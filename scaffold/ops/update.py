@@ -12,11 +12,12 @@ from pathlib import Path
 from scaffold import __version__
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
+from scaffold.files import files_in
 from scaffold.git.repository import Place
 from scaffold.merge.apply import apply, check
 from scaffold.merge.changes import Change
 from scaffold.merge.collisions import check_hidden
-from scaffold.merge.preflight import ready
+from scaffold.merge.preflight import check_kept, ready
 from scaffold.merge.sandbox import Copy, copy_of
 from scaffold.merge.three_way import Outcome, merge, tell
 from scaffold.names import is_engine, printable
@@ -116,9 +117,7 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
             template = template_of(move.new_version, room)
         new = render(template, move.new, room / "new")
         copy = copy_of(place, room, keep)
-        if not (copy.folder / FILE).exists():
-            remedy = 'git add --all . && git commit -m "Keep the project"'
-            raise ScaffoldError(f"git does not keep `{FILE}`", remedy, PRECONDITION)
+        check_kept(place, copy, files_in(old))
         renames = renames_between(move.old_version, move.new_version)
         if renames.modules or renames.names:
             # imports libcst, which takes a fifth of a second

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conftest import BIN
+from conftest import BIN, run
 from repositories import call, commit, content, repository, state, write
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
 from scaffold.git import lock
@@ -181,6 +181,19 @@ def test_windows_line_ends_stay_and_merge(project: Path) -> None:
     assert (project / "train.py").read_bytes().decode() == expected
 
 
+def test_rules_of_both_sides_for_git_stand_one_below_the_other(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    """As where a project has some already, and the template has them only now."""
+    templates(BASE, BASE | {".gitattributes": "*.gz binary\n", "a.gz": "\0\n"})
+    root = repository(made(tmp_path / "project", BASE))
+    write(root, {".gitattributes": "* text eol=crlf\n"})
+    commit(root)
+    assert not carry_out(later(root)).conflicts
+    assert (root / ".gitattributes").read_bytes() == b"* text eol=crlf\r\n*.gz binary\r\n"
+    assert (root / "a.gz").read_bytes() == b"\0\n"
+
+
 def test_an_executable_file_stays_so(project: Path) -> None:
     (project / "train.py").chmod(0o755)
     commit(project)
@@ -310,6 +323,49 @@ def test_what_is_not_committed_is_refused_and_untouched(project: Path) -> None:
     error = refused(project)
     assert error.fact == "not committed: `train.py`"
     assert error.remedy.startswith("git commit -a")
+
+
+def test_what_is_edited_elsewhere_in_the_repository_does_not_matter(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    """Unless it is staged, and would be in the same commit."""
+    templates(BASE, BASE | {"train.py": NEWER})
+    top = tmp_path / "larger"
+    root = made(top / "a", BASE)
+    write(top, {"ab/x.py": "1\n", "y.py": "1\n", "z.py": "1\n"})
+    repository(top)
+    write(top, {"ab/x.py": "2\n", "y.py": "2\n", "new.py": "1\n"})
+    (top / "z.py").unlink()
+    before = state(top)
+    assert rehearse(later(root))[0] == carry_out(later(root))
+    assert content(top) == before[2] | {"a/train.py": NEWER, f"a/{FILE}": content(root)[FILE]}
+    take_back(find_place(root))
+    assert state(top) == before
+    call(top, "add", "y.py")
+    error = refused(root)
+    assert error.fact == "staged outside of the project, for the same commit: `y.py`"
+    assert error.remedy.startswith("git commit, or git restore --staged")
+
+
+def test_the_hint_to_let_git_keep_the_answers_works(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    """Where it ignores them, or the whole project, or was not asked yet."""
+    templates(BASE, BASE | {"train.py": NEWER})
+    for number, rules in enumerate((".*\n", "*\n", "a b/\n", "same.py\n", "")):
+        top = tmp_path / str(number)
+        root = made(top / "a b", BASE)
+        write(top, {".gitignore": rules})
+        call(top, "init", "--quiet")
+        for name in ("user.name", "user.email"):
+            call(top, "config", name, "team")
+        call(top, "add", "--force", ".gitignore", *(["a b/model.py"] if number else ["a b"]))
+        call(top, "rm", "--quiet", "--cached", "--ignore-unmatch", f"a b/{FILE}")
+        call(top, "commit", "--quiet", "--message", "some")
+        with pytest.raises(ScaffoldError, match=f"git does not keep `{FILE}`") as caught:
+            carry_out(later(root))
+        assert run(caught.value.remedy, root).status == 0, caught.value.remedy
+        assert carry_out(later(root)).changed == [FILE, "train.py"]
 
 
 def test_what_git_does_not_keep_is_not_overwritten(project: Path) -> None:

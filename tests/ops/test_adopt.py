@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import scaffold
+from conftest import TEMPLATE, represented, scaffold
 from repositories import call, commit, content, repository, state, write
 from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
 
+RULES = (TEMPLATE / ".gitattributes").read_text()
 OURS = {"README.md": "# ours\n", "model.py": "ours = 1\n", "notes/a.txt": "a\n"}
 
 
@@ -69,6 +70,58 @@ def test_a_repository_with_nothing_of_the_project_needs_no_way(tmp_path: Path) -
     commit(root)
     assert json.loads(scaffold("status", "--json", folder=root).out)["method"] == "fabric"
     assert new(root, "--on-conflict", "merge")[0] == PRECONDITION  # it is a project already
+
+
+@pytest.mark.parametrize(
+    ("rule", "way"),
+    represented(
+        [
+            ("* text eol=crlf", "skip"),
+            ("*.gz text", "merge"),
+            ("* eol=lf", "overwrite"),
+            ("inner/** text eol=crlf", "inner"),
+        ],
+        ("* text eol=crlf", "skip"),
+        ("inner/** text eol=crlf", "inner"),
+    ),
+)
+def test_no_rule_about_line_ends_breaks_the_digits(rule: str, way: str, tmp_path: Path) -> None:
+    """On the disk, in the commit, and in a clone; the rules of the project stand below the own."""
+    root, inside = tmp_path / "team", "inner" if way == "inner" else "."
+    write(root, {".gitattributes": rule, "inner/a": ""})
+    before = state(repository(root))
+    words = ("new", inside, "--method", "fabric", "--project-name", "digits", "--on-conflict")
+    result = scaffold(*words, way.replace("inner", "merge"), folder=root)
+    assert (result.status, result.err) == (0, "")
+    digits = (TEMPLATE / "digits.csv.gz").read_bytes()
+    assert (root / inside / "digits.csv.gz").read_bytes() == digits
+    assert not call(root, "diff")
+    ends = b"\r\n" if "crlf" in rule else b"\n"
+    assert (root / inside / "train.py").read_bytes().count(ends) > 100
+    rules = (root / ".gitattributes").read_text()
+    assert rules == (rule if way == "inner" else f"{rule}\n{RULES}")
+    assert (root / inside / ".gitattributes").exists()
+    assert scaffold("abort", folder=root / inside).status == 0
+    assert state(root) == before
+    assert scaffold(*words, way.replace("inner", "merge"), folder=root).status == 0
+    commit(root)
+    call(tmp_path, "clone", "--quiet", "team", "clone")
+    assert (tmp_path / "clone" / inside / "digits.csv.gz").read_bytes() == digits
+
+
+def test_rules_of_git_that_go_before_all_others_are_named(root: Path) -> None:
+    write(root, {".git/info/attributes": "* text=auto eol=crlf\n"})
+    assert new(root, "--on-conflict", "skip")[0] == 0
+    assert scaffold("abort", folder=root).status == 0
+    write(root, {".git/info/attributes": "* text eol=crlf\n"})
+    before = state(root)
+    status, _, err = new(root, "--on-conflict", "skip")
+    assert status == PRECONDITION
+    assert err.endswith(
+        "error: git is told that `digits.csv.gz` is text, and would break it\n"
+        f"hint: add `*.gz -text` to {root}/.git/info/attributes, and run it again\n"
+    )
+    assert state(root) == before
 
 
 def test_what_could_not_be_undone_is_refused(tmp_path: Path, root: Path) -> None:
