@@ -34,8 +34,8 @@ def keep(place: Place, written: list[str], staged: dict[str, Entry], message: st
     # as git makes a stash: a commit of the index, which holds nothing here, and one of the files
     words = ("commit-tree", f"{place.head}^{{tree}}", "-p", place.head)
     nothing = ask(place.top, *words, text="index\n", **NOBODY).strip()
-    words = ("commit-tree", tree, "-p", place.head, "-p", nothing)
-    stash = ask(place.top, *words, text=f"{message}\n", **NOBODY).strip()
+    parents = ("-p", place.head, "-p", nothing)
+    stash = ask(place.top, "commit-tree", tree, *parents, text=f"{message}\n", **NOBODY).strip()
     ask(place.top, "stash", "store", "--quiet", "--message", message, stash, **NOBODY)
     for path in written:
         journal.kept(place, path).parent.mkdir(parents=True, exist_ok=True)
