@@ -40,7 +40,9 @@ def find_place(root: Path) -> Place:
             raise failed(root, found.stderr, AGAIN)
         raise ScaffoldError(
             f"`{printable(str(root))}` is in no git repository, so nothing could be undone",
-            'git init && git add --all && git commit -m "Keep the project"',
+            # without what the user has git ignore elsewhere, such as *.gz
+            "git init && git -c core.excludesFile=/dev/null add --all && "
+            'git commit -m "Keep the project"',
             PRECONDITION,
         )
     top, git_dir, stored, prefix, head = told[:5]

@@ -22,12 +22,13 @@ def keep(place: Place, written: list[str], staged: dict[str, Entry], message: st
     """
     room = place.git_dir / journal.FOLDER / "stash"
     shutil.rmtree(room, ignore_errors=True)
+    copies, index = room / "files", {"GIT_INDEX_FILE": str(room / "index")}
+    copies.mkdir(parents=True)
     entries = {path: [entry] for path, entry in staged.items()}
     for path in written:
-        (room / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(place.top / path, room / path, follow_symlinks=False)
-        entries[path] = [_entry(place, path, room / path)]
-    index = {"GIT_INDEX_FILE": str(room.with_name("stash-index"))}
+        (copies / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(place.top / path, copies / path, follow_symlinks=False)
+        entries[path] = [_entry(place, path, copies / path)]
     ask(place.top, "read-tree", place.head, **index)
     set_index(place, entries, **index)
     tree = ask(place.top, "write-tree", "--missing-ok", **index).strip()
@@ -39,7 +40,7 @@ def keep(place: Place, written: list[str], staged: dict[str, Entry], message: st
     ask(place.top, "stash", "store", "--quiet", "--message", message, stash, **NOBODY)
     for path in written:
         journal.kept(place, path).parent.mkdir(parents=True, exist_ok=True)
-        (room / path).replace(journal.kept(place, path))
+        (copies / path).replace(journal.kept(place, path))
 
 
 def _entry(place: Place, path: str, copy: Path) -> Entry:

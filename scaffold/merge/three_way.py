@@ -18,6 +18,7 @@ from scaffold.merge.sandbox import Copy, stored, tree_of
 from scaffold.template.answers import FILE
 
 RENAMES = ("merge.renames=true", "merge.directoryRenames=true", "merge.renameLimit=10000")
+COMMENT = re.compile(rb"(?:^|(?<=\s))#[^\r\n]*", re.MULTILINE)  # of an answers file: of words
 MARKER = re.compile(rb"^<{7,} ", re.MULTILINE)
 ZDIFF3 = (2, 35)  # the git that can leave out what both sides have in common
 
@@ -80,14 +81,15 @@ def tell(copy: Copy, outcome: Outcome) -> list[Change]:
 
 
 def _answers(copy: Copy, old: Path, new: Path) -> bytes:
-    """The new answers file, with the comments that somebody has added to theirs."""
+    """The new answers file, with the comments that somebody has added to theirs, and its `---`."""
     written = (new / FILE).read_bytes()
     there, known = (folder / FILE for folder in (copy.folder, old))
     if not there.exists() or not known.exists():
         return written
-    known_lines = known.read_bytes().splitlines()
-    added = [line for line in there.read_bytes().splitlines() if line[:1] == b"#"]
-    answers = written + b"".join(line + b"\n" for line in added if line not in known_lines)
+    text, known_comments = there.read_bytes(), COMMENT.findall(known.read_bytes())
+    added = [line for line in COMMENT.findall(text) if line not in known_comments]
+    start = b"---\n" if text.startswith(b"---") else b""
+    answers = start + written + b"".join(line + b"\n" for line in added)
     return answers.replace(b"\n", b"\r\n") if copy.line_ends[FILE] == "crlf" else answers
 
 

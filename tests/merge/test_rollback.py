@@ -218,12 +218,14 @@ def test_a_file_of_the_template_becomes_a_folder_and_back(
 
 
 def test_comments_of_the_team_in_the_answers_stay(project: Path) -> None:
+    """Wherever they stand; and a formatter's first line."""
     text = (project / FILE).read_text()
-    write(project, {FILE: f"# ask Kim first\n{text}# keep\n"})
+    theirs = text.replace("fabric\n", "fabric  # not spawn\n")
+    write(project, {FILE: f"---\n# ask Kim first\n{theirs}  # keep\n"})
     commit(project)
     carry_out(later(project))
-    assert (project / FILE).read_text() == text.replace("v1.0.0", "v2.0.0") + (
-        "# ask Kim first\n# keep\n"
+    assert (project / FILE).read_text() == (
+        f"---\n{text.replace('v1.0.0', 'v2.0.0')}# ask Kim first\n# not spawn\n# keep\n"
     )
 
 
