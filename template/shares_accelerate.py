@@ -7,9 +7,13 @@ import math
 
 import torch
 import torch.distributed as dist
+
+# isort: split
+# what the method imports; torchrun: nothing
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
+# isort: split
 from config import Config
 from engine import distributed
 from engine.dataloader import build_loader

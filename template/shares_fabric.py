@@ -7,10 +7,14 @@ import math
 
 import torch
 import torch.distributed as dist
+
+# isort: split
+# what the method imports; torchrun: nothing
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
 
+# isort: split
 from config import Config
 from engine import distributed
 from engine.dataloader import build_loader

@@ -8,13 +8,17 @@ import math
 import torch
 import torch.distributed as dist
 
+# isort: split
+# what the method imports; torchrun: nothing
+from train import launch
+
+# isort: split
 from config import Config
 from engine import distributed
 from engine.dataloader import build_loader
 from engine.reader import Numbers
 from engine.sampler import ShardedBatches
 from engine.settings import parse
-from train import launch
 
 SAMPLES = 20  # in the data, numbered from 0
 BATCH_SIZE = 10  # samples per rank and step

@@ -8,6 +8,10 @@ import math
 import torch
 import torch.distributed as dist
 
+# isort: split
+# what the method imports; torchrun: nothing
+
+# isort: split
 from config import Config
 from engine import distributed
 from engine.dataloader import build_loader

@@ -8,9 +8,13 @@ from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
+
+# isort: split
+# what the method imports
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
+# isort: split
 from config import Config
 from data import augment, build_datasets
 from engine import agreement, checkpoint, distributed, failures, profiling, signals

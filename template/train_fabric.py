@@ -7,10 +7,14 @@ from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
+
+# isort: split
+# what the method imports
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
 
+# isort: split
 from config import Config
 from data import augment, build_datasets
 from engine import agreement, checkpoint, distributed, failures, profiling, signals

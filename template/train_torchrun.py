@@ -7,8 +7,12 @@ from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
+
+# isort: split
+# what the method imports
 from torch.nn.parallel import DistributedDataParallel
 
+# isort: split
 from config import Config
 from data import augment, build_datasets
 from engine import agreement, checkpoint, distributed, failures, profiling, signals
