@@ -66,8 +66,8 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
     # other tests may have run it meanwhile
     assert [name for name in names if "__pycache__" not in name and name[:5] != "runs/"] == [
         ".copier-answers.yml", ".gitattributes", ".github/workflows/ci.yml", ".gitignore",
-        "README.md", "config.py", "data.py", "digits.csv.gz", "engine/__init__.py",
-        "engine/agreement.py",
+        ".pre-commit-config.yaml", "README.md", "config.py", "data.py", "digits.csv.gz",
+        "engine/__init__.py", "engine/agreement.py",
         "engine/async_writer.py", "engine/batch.py", "engine/check.py", "engine/checkpoint.py",
         "engine/dataloader.py", "engine/distributed.py", "engine/errors.py",
         "engine/evaluation.py", "engine/failures.py", "engine/hints.py", "engine/inference.py",
