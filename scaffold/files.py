@@ -17,6 +17,12 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+def alike(folder: Path, other: Path) -> set[str]:
+    """The files that two folders have with the same bytes."""
+    found = {name for name in files_in(folder) if (other / name).is_file()}
+    return {name for name in found if (folder / name).read_bytes() == (other / name).read_bytes()}
+
+
 def is_there(path: Path) -> bool:
     """Whether there is a plain file or a link."""
     return path.is_symlink() or path.is_file()

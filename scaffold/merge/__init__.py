@@ -5,6 +5,7 @@ sandbox      a copy of the project in which all is merged first
 collisions   refuses what git would merge under a name that it makes up
 home         where a project's modules lie, and how it calls them
 relocate     moves what a release has moved, by codemod/, which rewrites code
+launch_lines how a team that has moved its programs starts them
 three_way    the merge: old render, new render, project
 changes      the files that it has changed
 apply        puts them into the project itself

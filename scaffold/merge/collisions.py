@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
-from scaffold.files import files_in
+from scaffold.files import alike, files_in
 from scaffold.merge.sandbox import Copy
 from scaffold.names import some
 
@@ -22,9 +22,7 @@ def check_kinds(copy: Copy, old: Path, new: Path) -> None:
     removed = {name for name in before - after if here.get(name) == PLAIN}
     stay = here.keys() - removed
     folders = {str(parent) for name in stay for parent in Path(name).parents}
-    for name in sorted(before | after):
-        if name in before & after and (old / name).read_bytes() == (new / name).read_bytes():
-            continue
+    for name in sorted((before | after) - alike(old, new)):
         barred = [str(parent) for parent in Path(name).parents if str(parent) in stay]
         odd = barred or ([name] if here.get(name, PLAIN) != PLAIN or name in folders else [])
         if odd and (name in after or name in here):

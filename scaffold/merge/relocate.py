@@ -1,8 +1,9 @@
-"""Follows the renames of releases in a project, before anything is merged.
+"""Follows the renames of releases in a project, and of its team, before anything is merged.
 
 The files of the project and of the render that it was made from move to where the new template has
 them, and what they say of each other follows. So git need detect no rename of ours, and a team's
-own code goes on importing what it did.
+own code goes on importing what it did. Where a team has moved our modules into a folder or a
+package, both renders move there, too.
 """
 
 import ast
@@ -14,13 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scaffold.files import files_in
+from scaffold.files import alike, files_in
 from scaffold.merge.codemod.align import aligned
 from scaffold.merge.codemod.complete import completed
 from scaffold.merge.codemod.mentions import mentions
 from scaffold.merge.codemod.rewrite import UNREADABLE, rewritten
 from scaffold.merge.collisions import PLAIN
 from scaffold.merge.home import Dots, Home, file_of, find_dots, find_home
+from scaffold.merge.launch_lines import TOLD_IN, follow
 from scaffold.merge.sandbox import Copy, contents, rearranged
 from scaffold.merge.three_way import Outcome, merge
 from scaffold.template.renames import Name, Renames
@@ -42,7 +44,7 @@ class Relocated:
 def merge_moved(copy: Copy, old: Path, new: Path, renames: Renames, message: str) -> Outcome:
     """Merge the difference of two renders into the copy of a project, as three_way.merge does.
 
-    What the releases between them have renamed is moved first, in all three.
+    What the releases between them, or the team, have renamed is moved first, in all three.
     """
     followed = relocate(copy, old, new, renames)
     outcome = merge(followed.copy, old, new, message)
@@ -55,10 +57,10 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
     """Move and rewrite the copy of a project and, in their folders, both renders."""
     ours = {Path(name).stem for name in files_in(old) if name.endswith(".py") and "/" not in name}
     renames = renames.within(ours)
-    if not (renames.modules or renames.names):
-        return Relocated(copy)
     sources = contents(copy, [n for n, (mode, *_) in copy.entries.items() if _is_code(n, mode)])
     home = find_home(sources, ours)
+    if not (renames or home.folder):
+        return Relocated(copy)
     # what a team has removed, or made a package or a link of, is theirs
     gone = {module for module in ours if f"{home.folder}{module}.py" not in sources}
     known = renames.within(ours - gone) if gone else renames
@@ -70,10 +72,14 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
     dots = find_dots(sources, home, moved)
     untouched = set() if home.package else _untouched(sources, old, home.folder)
     edited = {name: code for name, code in sources.items() if name not in untouched}
-    codes = _rewrite(edited, done, sources)
+    codes = _rewrite(edited, done, sources) if renames else {}
     modules = _modules(files_in(old), _files(renames)) | _modules(files_in(new), {})
+    # what is the same in both is not merged, whatever it says
+    kept = set() if renames else alike(old, new)
     for render, table in ((old, renames), (new, Renames())):
-        _move_render(render, table, modules, home, copy, dots, untouched)
+        _move_render(render, table, modules, home, copy, dots, untouched, kept)
+    if home.folder:
+        follow(sources | contents(copy, [n for n in TOLD_IN if n in copy.entries]), old, new, home)
     for name in sorted(set(files_in(old)) & set(files_in(new)) & codes.keys()):
         texts = (old / name).read_bytes(), codes[name], (new / name).read_bytes()
         with suppress(*UNREADABLE):
@@ -156,12 +162,14 @@ def _move_render(
     copy: Copy,
     dots: Dots,
     untouched: set[str],
+    kept: set[str],
 ) -> None:
     """Bring a render to the files and the names of today, and into the package of the project.
 
     modules: all that either render has, by their names of today.
     dots: the files in which the project names its modules from where they are.
     untouched: the files of the project that are the same in the old render.
+    kept: the files that are not rewritten.
     """
     table, names = _files(renames), files_in(render)
     inside = Renames({module: f"{home.package}.{module}" for module in modules})
@@ -171,10 +179,10 @@ def _move_render(
         is_module = Home().module(target) in modules
         if is_module or f"{home.folder}{target}" in copy.entries:
             target = f"{home.folder}{target}"
-        if name.endswith(".py"):
+        if name.endswith(".py") and name not in kept:
             before, after = Home().module(name), Home().module(table.get(name, name))
             code = here.read_bytes()
-            if (renames.modules or renames.names) and home.folder + name not in untouched:
+            if renames and home.folder + name not in untouched:
                 code = rewritten(code, renames, before, after, frozenset()).code
             if home.package:
                 last = home.module(target)

@@ -119,7 +119,7 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
         copy = copy_of(place, room, keep)
         check_kept(place, copy, files_in(old))
         renames = renames_between(move.old_version, move.new_version)
-        if renames.modules or renames.names:
+        if renames or _has_left(copy, old):
             # imports libcst, which takes a fifth of a second
             from scaffold.merge.relocate import merge_moved
 
@@ -128,3 +128,9 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
             outcome = merge(copy, old, new, move.message)
         check_hidden(place.root, old, new)
         yield place, copy, outcome, tell(copy, outcome)
+
+
+def _has_left(copy: Copy, old: Path) -> bool:
+    """Whether most modules of a project lie elsewhere than in its root."""
+    ours = [name for name in files_in(old) if name.endswith(".py") and "/" not in name]
+    return 2 * sum(name in copy.entries for name in ours) < len(ours)

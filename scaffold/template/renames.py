@@ -18,6 +18,10 @@ class Renames:
     modules: dict[str, str] = field(default_factory=dict)
     names: dict[Name, Name] = field(default_factory=dict)  # what did not move with its module
 
+    def __bool__(self) -> bool:
+        """Whether anything has."""
+        return bool(self.modules or self.names)
+
     def of(self, module: str, name: str) -> Name:
         """Where a name of a module is now."""
         return self.names.get((module, name), (self.modules.get(module, module), name))

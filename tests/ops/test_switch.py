@@ -314,3 +314,55 @@ def test_an_import_or_a_dependency_of_a_team_is_in_no_method_s_way(
         for i in [*range(begin, own + 1), *range(behind + 1, at(last, behind))]:
             ours = [*base[:i], added, *base[i:]]
             assert not conflicts(ours, base, texts[b], tmp_path), (a, b, base[i])
+
+
+def grow(root: Path, package: str) -> None:
+    """Move a project into src/ as its README tells, and commit it."""
+    told = (root / "README.md").read_text().split("## When this grows")[1]
+    steps = told.split("```sh\n")[1].split("```")[0].replace("digits.", f"{package}.", 1)
+    done = run(steps.replace("src/digits", f"src/{package.replace('.', '/')}"), root)
+    assert done.status == 0, done.err
+    folder = f"src/{package.replace('.', '/')}"
+    edits = [
+        ("pyproject.toml", "py-modules = []", 'packages = {find = {where = ["src"]}}'),
+        ("tests/conftest.py", "PROJECT / program", f'PROJECT / "{folder}" / program'),
+        *((f"{folder}/{n}.py", f" {n}.py", f" -m {package}.{n}") for n in ("train", "shares")),
+    ]
+    for name, before, after in edits:
+        text = (root / name).read_text()
+        assert before in text
+        (root / name).write_text(text.replace(before, after))
+    commit(root)
+
+
+ALL = [f"{a} {b} digits" for a, b in itertools.permutations(METHODS, 2)]
+ROUND = [f"{a} {b} digits" for a, b in zip(METHODS, [*METHODS][1:] + [*METHODS][:1], strict=True)]
+
+
+@pytest.mark.parametrize("case", represented([*ALL, "spawn fabric acme.digits"], *ROUND))
+def test_a_project_in_src_is_switched_as_if_it_had_begun_with_the_other_method(
+    quick: Callable[..., Path], tmp_path: Path, case: str
+) -> None:
+    """It becomes what the fresh project of the other method becomes by the steps of its README."""
+    a, b, package = case.split()
+    root, other = (quick(tmp_path / method, method=method) for method in (a, b))
+    for project in (root, other):
+        grow(project, package)
+    outcome = carry_out(switching(root, b))
+    assert (outcome.conflicts, outcome.kept, outcome.left_out) == ({}, [], [])
+    assert content(root) == content(other)
+    commit(root)
+    assert carry_out(switching(root, b)).is_empty
+
+
+def test_programs_side_by_side_in_a_folder_are_started_there(
+    quick: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = quick(tmp_path / "project", method="fabric")
+    path = root / "src/train.py"
+    assert run("mkdir src && git mv *.py engine digits.csv.gz src/", root).status == 0
+    path.write_text(path.read_text().replace(" train.py", " src/train.py"))
+    commit(root)
+    assert not carry_out(switching(root, "torchrun")).conflicts
+    line = path.read_text().splitlines()[2]
+    assert line == "torchrun --standalone --nproc-per-node 2 src/train.py"
