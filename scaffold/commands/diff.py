@@ -42,5 +42,9 @@ def diff(method: str | None, to: str | None, as_json: bool) -> None:
         return
     # lines of a file that is not in UTF-8 go out as they are
     click.echo(patch.encode("utf-8", "surrogateescape"), nl=False)
+    for place in outcome.undefined:
+        click.echo(f"look at {printable(place)}, which is no more", err=True)
+    for note in outcome.notes:
+        click.echo(f"note {printable(note)}", err=True)
     for name, why in outcome.conflicts.items():
         click.echo(f"conflict {printable(name)}: {why}", err=True)

@@ -60,5 +60,7 @@ def _lines(outcome: Outcome) -> list[str]:
     rows = [f"{'moved':9} {printable(a)}: {printable(b)}" for a, b in outcome.moved.items()] + rows
     rows += [f"{'unread':9} {printable(path)}: {UNREAD}" for path in outcome.unparsed]
     rows += [f"{'look at':9} {printable(place)}" for place in outcome.mentions]
+    rows += [f"{'look at':9} {printable(place)}, which is no more" for place in outcome.undefined]
+    rows += [f"{'note':9} {printable(note)}" for note in outcome.notes]
     rows += [f"{'conflict':9} {printable(path)}: {why}" for path, why in outcome.conflicts.items()]
     return rows

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scaffold.git.index import Entry
+from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.repository import Place
 from scaffold.git.run import ALONE, NOBODY, ask
 
@@ -69,6 +69,8 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
 
 def contents(copy: Copy, names: list[str]) -> dict[str, bytes]:
     """What files of the copy hold, as git stores it."""
+    if not names:
+        return {}
     asked = "".join(f"{copy.entries[name][1]}\n" for name in names)
     told = copy.ask("cat-file", "--batch", text=asked).encode("utf-8", "surrogateescape")
     found, at = {}, 0
@@ -114,3 +116,12 @@ def tree_of(copy: Copy, entries: dict[str, Entry], index: str) -> str:
     variables = {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))}
     copy.ask("update-index", "-z", "--index-info", text=lines, **variables)
     return copy.ask("write-tree", **variables).strip()
+
+
+def entry_in(copy: Copy, index: str, name: str) -> Entry | None:
+    """What the tree of tree_of() has of a file, by the name of its index; None where nothing."""
+    variables = {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))} | LITERAL
+    return next(
+        iter(staged(copy.ask("ls-files", "--stage", "-z", "--", name, **variables)).get(name, [])),
+        None,
+    )

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaffold.files import files_in
-from scaffold.git.index import Entry
+from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
 from scaffold.merge.changes import Change, changes
 from scaffold.merge.collisions import check_kinds
-from scaffold.merge.sandbox import Copy, stored, tree_of
+from scaffold.merge.sandbox import Copy, contents, entry_in, stored, tree_of
+from scaffold.merge.soundness import LOOKED_AT, damage, lost_names
 from scaffold.template.answers import FILE
 
 RENAMES = ("merge.renames=true", "merge.directoryRenames=true", "merge.renameLimit=10000")
@@ -37,6 +38,8 @@ class Outcome:
     moved: dict[str, str] = field(default_factory=dict)  # {name: where a release has put it}
     mentions: list[str] = field(default_factory=list)  # where else that names what has moved
     unparsed: list[str] = field(default_factory=list)  # Python that may, and could not be read
+    undefined: list[str] = field(default_factory=list)  # where names are used that are no more
+    notes: list[str] = field(default_factory=list)  # of how it was merged
 
     @property
     def is_empty(self) -> bool:
@@ -67,8 +70,24 @@ def merge(copy: Copy, old: Path, new: Path, message: str) -> Outcome:
 
 
 def tell(copy: Copy, outcome: Outcome) -> list[Change]:
-    """The files that are other than in the project, which the outcome tells from now on."""
+    """The files that are other than in the project, which the outcome tells from now on.
+
+    What does not parse any more is left to a person, as a conflict is.
+    """
     found = changes(copy)
+    merged = [change.name for change in found if change.is_whole and change.name in copy.entries]
+    damaged = {}
+    for name, before in contents(
+        copy, [name for name in merged if name.endswith(LOOKED_AT)]
+    ).items():
+        after = (copy.folder / name).read_bytes()
+        if reason := damage(name, before, after):
+            damaged[name] = reason
+        outcome.undefined += lost_names(name, before, after)
+    if damaged:
+        outcome.conflicts |= damaged
+        _leave(copy, list(damaged))
+        found = changes(copy)
     moved = {*outcome.moved, *outcome.moved.values()}
     for change in found:
         if change.name in moved:
@@ -78,6 +97,19 @@ def tell(copy: Copy, outcome: Outcome) -> list[Change]:
         elif change.is_whole:
             (outcome.changed if change.before else outcome.added).append(change.name)
     return found
+
+
+def _leave(copy: Copy, names: list[str]) -> None:
+    """Let the index have both sides of files that git has merged: they are not settled."""
+    listed = staged(copy.ask("ls-files", "--stage", "-z", "--", *names, **LITERAL))
+    lines = [f"0 {'0' * len(copy.head)}\t{name}\0" for name in names]
+    for name in names:
+        sides = [copy.entries[name], entry_in(copy, "new", name) or listed[name][0]]
+        if base := entry_in(copy, "old", name):
+            sides = [base, *sides]
+        for stage, (mode, blob, _) in enumerate(sides, 4 - len(sides)):
+            lines.append(f"{mode} {blob} {stage}\t{name}\0")
+    copy.ask("update-index", "-z", "--index-info", text="".join(lines))
 
 
 def _answers(copy: Copy, old: Path, new: Path) -> bytes:
