@@ -6,7 +6,10 @@ collisions   refuses what git would merge under a name that it makes up
 home         where a project's modules lie, and how it calls them
 relocate     moves what a release has moved, by codemod/, which rewrites code
 launch_lines how a team that has moved its programs starts them
+team_settings leaves a team its own settings of a formatter
+formatter    formats both renders as a team formats its files
 three_way    the merge: old render, new render, project
+soundness    whether what was merged parses, and what it names
 changes      the files that it has changed
 apply        puts them into the project itself
 checkout     lets git write them, beside it

@@ -24,7 +24,7 @@ from scaffold.merge.collisions import PLAIN
 from scaffold.merge.home import Dots, Home, file_of, find_dots, find_home
 from scaffold.merge.launch_lines import TOLD_IN, follow
 from scaffold.merge.sandbox import Copy, contents, rearranged
-from scaffold.merge.three_way import Outcome, merge
+from scaffold.merge.three_way import Outcome
 from scaffold.template.renames import Name, Renames
 
 
@@ -39,18 +39,6 @@ class Relocated:
     moved: dict[str, str] = field(default_factory=dict)  # {file: where it is now}
     unparsed: list[str] = field(default_factory=list)  # Python files that stay as they are
     unsure: list[str] = field(default_factory=list)  # uses that may be of what has moved
-
-
-def merge_moved(copy: Copy, old: Path, new: Path, renames: Renames, message: str) -> Outcome:
-    """Merge the difference of two renders into the copy of a project, as three_way.merge does.
-
-    What the releases between them, or the team, have renamed is moved first, in all three.
-    """
-    followed = relocate(copy, old, new, renames)
-    outcome = merge(followed.copy, old, new, message)
-    complete(followed)
-    note_moves(followed, outcome, new)
-    return outcome
 
 
 def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
@@ -192,6 +180,12 @@ def _move_render(
         here.rename(folder / target)
     shutil.rmtree(render)
     folder.rename(render)
+
+
+def finish(followed: Relocated, outcome: Outcome, new: Path) -> None:
+    """Let the team's own code find what has left a file, and note in the outcome what has moved."""
+    complete(followed)
+    note_moves(followed, outcome, new)
 
 
 def complete(followed: Relocated) -> None:

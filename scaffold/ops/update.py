@@ -17,8 +17,10 @@ from scaffold.git.repository import Place
 from scaffold.merge.apply import apply, check
 from scaffold.merge.changes import Change
 from scaffold.merge.collisions import check_hidden
+from scaffold.merge.formatter import habits
 from scaffold.merge.preflight import check_kept, ready
 from scaffold.merge.sandbox import Copy, copy_of
+from scaffold.merge.team_settings import has_settings, leave
 from scaffold.merge.three_way import Outcome, merge, tell
 from scaffold.names import is_engine, printable
 from scaffold.staging import staging
@@ -118,14 +120,22 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
         new = render(template, move.new, room / "new")
         copy = copy_of(place, room, keep)
         check_kept(place, copy, files_in(old))
+        leave(place, copy, old, new)
         renames = renames_between(move.old_version, move.new_version)
-        if renames or _has_left(copy, old):
+        moves = bool(renames) or _has_left(copy, old)
+        formatted = habits(place, copy, old, new, moves)
+        if moves:
             # imports libcst, which takes a fifth of a second
-            from scaffold.merge.relocate import merge_moved
+            from scaffold.merge.relocate import finish, relocate
 
-            outcome = merge_moved(copy, old, new, renames, move.message)
-        else:
+            followed = relocate(copy, old, new, renames)
+            copy = formatted.follow(followed.copy, old, new, followed.moved)
             outcome = merge(copy, old, new, move.message)
+            finish(followed, outcome, new)
+        else:
+            copy = formatted.follow(copy, old, new, {})
+            outcome = merge(copy, old, new, move.message)
+        outcome.notes += formatted.notes(outcome.conflicts, has_settings(place, copy))
         check_hidden(place.root, old, new)
         yield place, copy, outcome, tell(copy, outcome)
 
