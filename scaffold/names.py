@@ -3,6 +3,7 @@
 import keyword
 import re
 import sys
+from collections.abc import Collection
 from shlex import quote
 
 from scaffold.errors import USAGE, ScaffoldError
@@ -63,6 +64,13 @@ def check_path(path: str) -> None:
     if not path.isprintable():
         fact = f"path `{printable(path)}` has characters that cannot be shown"
         raise ScaffoldError(fact, "choose another path; nothing was changed", USAGE)
+
+
+def check_choice(what: str, answer: str, choices: Collection[str]) -> None:
+    """Raise ScaffoldError when the answer is none of the choices."""
+    if answer not in choices:
+        fact = f"{what} `{printable(answer)}` does not exist"
+        raise ScaffoldError(fact, f"choose one of: {', '.join(choices)}", USAGE)
 
 
 def pasted(path: object) -> str:

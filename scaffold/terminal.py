@@ -1,6 +1,7 @@
 """What the commands share: a question on a terminal, a result as JSON."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -8,12 +9,27 @@ import click
 from scaffold.errors import USAGE, ScaffoldError
 
 
-def ask(what: str, prompt: str, remedy: str, default: str | None = None) -> str:
-    """Ask on a terminal; elsewhere refuse to guess."""
+def ask(
+    what: str,
+    prompt: str,
+    remedy: str,
+    check: Callable[[str], None],
+    default: str | None = None,
+) -> str:
+    """Ask on a terminal until the answer passes the check; elsewhere refuse to guess.
+
+    check: raises ScaffoldError where an answer is wrong.
+    """
     if not sys.stdin.isatty():
         raise ScaffoldError(f"{what} is missing", remedy, USAGE)
-    answer: str = click.prompt(prompt, default=default, err=True)
-    return answer
+    while True:
+        answer: str = click.prompt(prompt, default=default, err=True).strip()
+        try:
+            check(answer)
+        except ScaffoldError as error:
+            click.echo(f"error: {error.fact}\nhint: {error.remedy}", err=True)
+        else:
+            return answer
 
 
 def show_json(result: Any) -> None:

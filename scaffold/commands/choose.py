@@ -1,13 +1,13 @@
 """`scaffold choose`: recommends a method."""
 
 import sys
+from functools import partial
 
 import click
 
 from scaffold.catalog.choose import ADDS_A_DEPENDENCY, GOALS, advise
 from scaffold.catalog.methods import METHODS
-from scaffold.errors import USAGE, ScaffoldError
-from scaffold.names import printable
+from scaffold.names import check_choice
 from scaffold.terminal import ask, show_json
 
 
@@ -17,18 +17,16 @@ from scaffold.terminal import ask, show_json
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def choose(goal: str | None, no_extra_dependencies: bool, as_json: bool) -> None:
     """Find the method that fits, by questions or flags."""
-    options = ", ".join(GOALS)
+    options, check = ", ".join(GOALS), partial(check_choice, "goal", choices=GOALS)
     if goal is None:
         if sys.stdin.isatty():
             click.echo("\n".join(f"  {name:14}{text}" for name, text in GOALS.items()), err=True)
-        goal = ask("--goal", "What is the project for", f"add --goal with one of: {options}")
+        remedy = f"add --goal with one of: {options}"
+        goal = ask("--goal", "What is the project for", remedy, check)
         if goal in ADDS_A_DEPENDENCY and not no_extra_dependencies:
             question = "May the project depend on a library beside torch"
             no_extra_dependencies = not click.confirm(question, default=True, err=True)
-    if goal not in GOALS:
-        raise ScaffoldError(
-            f"goal `{printable(goal)}` does not exist", f"choose one of: {options}", USAGE
-        )
+    check(goal)
     advice = advise(goal, no_extra_dependencies)
     command = f"scaffold new --method {advice.method} myproj"
     if as_json:

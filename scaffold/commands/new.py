@@ -1,16 +1,20 @@
 """`scaffold new`: makes a project."""
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scaffold import signals
 from scaffold.catalog.methods import METHODS
-from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
-from scaffold.names import check_new_name, check_path, pasted, printable, some
+from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.names import check_choice, check_new_name, check_path, pasted, printable, some
 from scaffold.terminal import ask, show_json
+
+if TYPE_CHECKING:
+    from scaffold.template.source import Question
 
 WAYS = ("fail", "skip", "overwrite", "merge")  # what to do with files that are there already
 
@@ -58,22 +62,21 @@ def new(
     dry_run: bool,
     as_json: bool,
     **given: Any,
-) -> None:
+) -> bool:
     """Make a project in the new folder PATH, or of the git repository that lies there.
 
     In a repository the files are staged for you to look at and commit; --on-conflict says what
     happens to those that it has already: skip keeps yours, overwrite takes the project's, and merge
     leaves both in a conflict of git. `scaffold abort` takes it all back.
     """
+    check_choice("--on-conflict", way, WAYS)
     if path is None:
-        path = ask("PATH", "Folder of the project", "scaffold new --method fabric myproj")
+        check = partial(check_target, name=given["project_name"], way=way)
+        remedy = "scaffold new --method fabric myproj"
+        path = ask("PATH", "Folder of the project", remedy, check)
     check_path(path)
     target = Path(path)
     answers = complete(given, folder_name(target) if path.strip() else "", defaults)
-    check_new_name(answers["project_name"])
-    if way not in WAYS:
-        fact = f"--on-conflict `{printable(way)}` does not exist"
-        raise ScaffoldError(fact, f"choose one of: {', '.join(WAYS)}", USAGE)
     # until this process ends: once the project is there, it also tells so
     signals.hold()
     from scaffold.git.repository import ignored
@@ -82,7 +85,7 @@ def new(
 
     if adoption.is_repository(target):
         adopt(path, answers, way, dry_run, as_json)
-        return
+        return not dry_run
     names = create.preview(target, answers) if dry_run else create.new(target, answers, not no_git)
     method = METHODS[answers["method"]]
     steps = [
@@ -108,6 +111,7 @@ def new(
             words = " ".join(pasted(target / name) for name in hidden)
             click.echo(f"that repository ignores {some(hidden)}: git add --force {words}", err=True)
         click.echo("\n".join(f"  {step}" for step in steps))
+    return not dry_run
 
 
 def adopt(path: str, answers: dict[str, str], way: str, dry_run: bool, as_json: bool) -> None:
@@ -137,25 +141,55 @@ def folder_name(path: Path) -> str:
         raise ScaffoldError("the current folder was removed", remedy, PRECONDITION) from error
 
 
+def check_target(path: str, name: str | None, way: str) -> None:
+    """Raise ScaffoldError where no project can be made at a path, or its folder cannot name it."""
+    from scaffold.ops import adopt as adoption
+    from scaffold.ops import create
+
+    check_path(path)
+    target = Path(path)
+    if name is None:
+        check_new_name(folder_name(target))
+    if not adoption.is_repository(target):
+        create.check_place(target)
+    elif way == "fail" and adoption.is_taken(target):
+        remedy = "choose another path, or begin again with --on-conflict skip, overwrite or merge"
+        raise ScaffoldError(f"`{path}` exists and is not empty", remedy, PRECONDITION)
+
+
 def complete(given: dict[str, Any], folder: str, defaults: bool) -> dict[str, str]:
-    """An answer to every question: as given, asked for on a terminal, or the default."""
+    """An answer to every question: as given, asked for on a terminal, or the default.
+
+    Raises ScaffoldError where one that was given is wrong, before anything is asked.
+    """
     from scaffold.template.source import questions
 
-    answers = {}
-    for question in questions():
-        answer, options = given[question.name], ", ".join(question.choices)
-        if answer is None and question.name == "project_name":
-            answer = folder
+    answers = {"project_name": folder} | {
+        name: answer for name, answer in given.items() if answer is not None
+    }
+    asked = questions()
+    for question in asked:
+        if question.name in answers:
+            check_answer(answers[question.name], question)
+    for question in asked:
+        if question.name in answers:
+            continue
         # off a terminal, which method is the one question that must be answered
-        asked = question.name == "method" or sys.stdin.isatty()
-        if answer is None and (defaults or not asked):
-            answer = question.default
+        asks = question.name == "method" or sys.stdin.isatty()
+        answer = None if asks and not defaults else question.default
         if answer is None:
-            flag = f"--{question.name.replace('_', '-')}"
-            remedy = f"add {flag} with one of: {options}"
-            answer = ask(flag, f"{question.sentence} ({options})", remedy, question.default)
-        if question.choices and answer not in question.choices:
-            fact = f"{question.name} `{printable(answer)}` does not exist"
-            raise ScaffoldError(fact, f"choose one of: {options}", USAGE)
+            flag, options = f"--{question.name.replace('_', '-')}", ", ".join(question.choices)
+            remedy = f"add {flag}{f' with one of: {options}' if options else ''}"
+            prompt = f"{question.sentence}{f' ({options})' if options else ''}"
+            check = partial(check_answer, question=question)
+            answer = ask(flag, prompt, remedy, check, question.default)
         answers[question.name] = answer
     return answers
+
+
+def check_answer(answer: str, question: "Question") -> None:
+    """Raise ScaffoldError where it is none of the choices, or no name of a project."""
+    if question.name == "project_name":
+        check_new_name(answer)
+    elif question.choices:
+        check_choice(question.name, answer, question.choices)

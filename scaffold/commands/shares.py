@@ -5,8 +5,7 @@ import click
 from scaffold.catalog.methods import METHODS
 from scaffold.catalog.shares import shares as compute_shares
 from scaffold.catalog.shares import table
-from scaffold.errors import USAGE, ScaffoldError
-from scaffold.names import printable
+from scaffold.names import check_choice
 from scaffold.terminal import show_json
 
 
@@ -18,9 +17,8 @@ from scaffold.terminal import show_json
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def shares(method: str | None, samples: int, batch_size: int, ranks: int, as_json: bool) -> None:
     """Show which samples each rank sees, step by step, unshuffled."""
-    if method is not None and method not in METHODS:
-        remedy = f"choose one of: {', '.join(METHODS)}"
-        raise ScaffoldError(f"method `{printable(method)}` does not exist", remedy, USAGE)
+    if method is not None:
+        check_choice("method", method, METHODS)
     shown = [method] if method else list(METHODS)
     if not as_json:
         click.echo(table(shown, samples, batch_size, ranks))

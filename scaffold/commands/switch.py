@@ -1,11 +1,13 @@
 """`scaffold switch`: changes the method of a project."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from scaffold import signals
 from scaffold.catalog.methods import METHODS
+from scaffold.names import check_choice
 from scaffold.terminal import ask
 
 
@@ -19,7 +21,7 @@ Examples:
 @click.option("--method", help=f"The method that it shall have ({', '.join(METHODS)}).")
 @click.option("--dry-run", is_flag=True, help="Tell what would change and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
+def switch(method: str | None, dry_run: bool, as_json: bool) -> bool:
     """Change the method of the project here; your edits and your checkpoints stay.
 
     The change is staged in git for you to look at and commit. Where you and the method changed the
@@ -27,7 +29,12 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
     """
     options = ", ".join(METHODS)
     if method is None:
-        method = ask("--method", f"Method ({options})", f"add --method with one of: {options}")
+        from scaffold.template.answers import find_project  # reads YAML
+
+        find_project(Path.cwd())
+        remedy = f"add --method with one of: {options}"
+        check = partial(check_choice, "method", choices=METHODS)
+        method = ask("--method", f"Method ({options})", remedy, check)
     signals.hold()
     from scaffold.commands.report import show
 
@@ -39,3 +46,4 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> None:
     there, new = METHODS[move.old["method"]], METHODS[method]
     install = ["pip install -e '.[test]'"] if new.requires and new is not there else []
     show(move.message, outcome, [*install, new.launch], dry_run, as_json)
+    return not dry_run

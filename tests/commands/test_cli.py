@@ -168,6 +168,51 @@ def test_new_asks_on_a_terminal_for_what_is_missing(tmp_path: Path) -> None:
     assert listing(tmp_path) == ["digits"]
 
 
+def test_a_wrong_answer_is_told_and_asked_for_again(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/precious").write_text("mine")
+    typed = "torch\nno/where\nfull\n digits \nddp\nspawn\nimages\ntext\nexcel\nnone\n"
+    status, shown = on_a_terminal(typed, "new", folder=tmp_path)
+    assert status == 0, shown
+    told = re.findall(r"error: (.*)\r\nhint: ", shown)
+    assert told == [
+        "project name `torch` is a library that projects use",
+        "`no` is not a folder",
+        "`full` exists and is not empty",
+        "method `ddp` does not exist",
+        "example `images` does not exist",
+        "tracker `excel` does not exist",
+    ]
+    answers = (tmp_path / "digits/.copier-answers.yml").read_text()
+    assert 'example: text\nmethod: spawn\nproject_name: "digits"\ntracker: none\n' in answers
+    status, shown = on_a_terminal("fame\nlearning\n", "choose", folder=tmp_path)
+    assert status == 0
+    assert "error: goal `fame` does not exist" in shown
+    status, shown = on_a_terminal("ddp\nspawn\n", "switch", folder=tmp_path / "digits")
+    assert status == 0
+    assert "error: method `ddp` does not exist" in shown
+    assert "nothing changes" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "fact"),
+    [
+        ("new torch", "project name `torch` is a library that projects use"),
+        ("new --project-name a/b c", "project name `a/b` is not made of letters"),
+        ("new --tracker excel a", "tracker `excel` does not exist"),
+        ("new --on-conflict ask a", "--on-conflict `ask` does not exist"),
+        ("switch", "`"),
+    ],
+)
+def test_what_was_given_is_looked_at_before_anything_is_asked(
+    words: str, fact: str, tmp_path: Path
+) -> None:
+    status, shown = on_a_terminal("fabric\n\n\n", *words.split(), folder=tmp_path)
+    assert status in (2, 5)
+    assert shown.startswith(f"fabric\r\n\r\n\r\nerror: {fact}"), shown
+    assert listing(tmp_path) == []
+
+
 def test_without_git_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     result = scaffold("new", "--method", "fabric", "a", folder=tmp_path, PATH=str(tmp_path / "bin"))
