@@ -1,5 +1,42 @@
-"""`python -m scaffold` is the same as `scaffold`."""
+"""Starts the command line: `scaffold`, and `python -m scaffold`.
 
-from scaffold.cli import main
+Loading it takes a while, in which a Ctrl-C as an exception would show a traceback, or get lost in
+an import that swallows it.
+"""
 
-main()
+import os
+import signal
+import sys
+from contextlib import suppress
+from itertools import takewhile
+from types import FrameType
+
+FACT, REMEDY, STATUS = "interrupted", "nothing was changed", 130
+
+
+def main() -> None:
+    """Run the command line and end the program with its exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not so under nohup
+        signal.signal(signal.SIGINT, leave)
+    from scaffold.cli import main as run
+
+    run()
+
+
+def leave(_number: int, _frame: FrameType | None) -> None:
+    """End the program where it stands: before signals are held (signals.py) nothing has begun.
+
+    In a handler neither json can be loaded nor a stream written that is being written.
+    """
+    line_end = "\n" * os.isatty(2)  # after the ^C that a terminal shows
+    told = {2: f"{line_end}error: {FACT}\nhint: {REMEDY}\n"}
+    if "--json" in takewhile("--".__ne__, sys.argv):
+        told[1] = f'{{\n  "error": "{FACT}",\n  "hint": "{REMEDY}",\n  "status": {STATUS}\n}}\n'
+    for stream, text in told.items():
+        with suppress(OSError):  # closed, full, or without a reader
+            os.write(stream, text.encode())
+    os._exit(STATUS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,16 @@
 """The command line: finds the command and says how it went wrong. Errors go to stderr."""
 
+import signal
 import sys
 from importlib import import_module
+from itertools import takewhile
 
 import click
 
-from scaffold import __version__
-from scaffold.errors import FAILURE, USAGE, ScaffoldError
+from scaffold import __version__, streams
+from scaffold.errors import CONFLICTS, FAILURE, PRECONDITION, USAGE, ScaffoldError
 from scaffold.names import printable
+from scaffold.terminal import show_json
 
 # a command's module is imported when it is called, and not for the list of them: a fast start
 COMMANDS = {
@@ -23,6 +26,8 @@ COMMANDS = {
     "switch": "Change the method of the project here; your edits and your checkpoints stay.",
     "update": "Bring what is new in scaffold into the project here; your edits stay.",
 }
+# the others hold signals and lock files, which Windows knows otherwise
+ANYWHERE = ("choose", "completion", "methods", "shares")
 EXAMPLES = """\b
 Examples:
   scaffold new --method fabric myproj     a project that trains on two GPUs, or on a CPU
@@ -48,6 +53,8 @@ class Commands(click.Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
+        if name not in ANYWHERE:
+            check_system()
         command: click.Command = getattr(import_module(f"scaffold.commands.{name}"), name)
         return command
 
@@ -66,8 +73,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the program with its exit status."""
+    stdout = streams.keep()
     try:
-        cli.main(prog_name="scaffold", standalone_mode=False)
+        # True of a command that has changed something
+        done = cli.main(prog_name="scaffold", standalone_mode=False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: all is told
+        streams.check(stdout, done is True)
     except ScaffoldError as error:
         fail(error, error.fact, error.remedy, error.status)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -89,8 +100,22 @@ def main() -> None:
         fail(error, fact, "mend the cause and run it again; --debug shows where", FAILURE)
 
 
+def check_system() -> None:
+    """Raise ScaffoldError where this system is not like Unix."""
+    try:
+        import fcntl  # noqa: F401  # whether it is there is the question
+    except ImportError as error:
+        fact = "this needs Linux or macOS, and Windows is neither"
+        remedy = "install and run it in WSL, Windows' own Linux: wsl --install"
+        raise ScaffoldError(fact, remedy, PRECONDITION) from error
+
+
 def fail(error: BaseException, fact: str, remedy: str, status: int) -> None:
     """Say what is wrong and what to do, and end the program."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # or it would be told again
+    # conflicts are told with what was done
+    if "--json" in takewhile("--".__ne__, sys.argv) and status != CONFLICTS:
+        show_json(ScaffoldError(fact, remedy, status).as_dict())
     if "--debug" in sys.argv:
         raise error
     click.echo(f"error: {fact}\nhint: {remedy}", err=True)

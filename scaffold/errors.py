@@ -13,3 +13,7 @@ class ScaffoldError(Exception):
     def __init__(self, fact: str, remedy: str, status: int) -> None:
         super().__init__(fact)
         self.fact, self.remedy, self.status = fact, remedy, status
+
+    def as_dict(self) -> dict[str, str | int]:
+        """What --json shows of it."""
+        return {"error": self.fact, "hint": self.remedy, "status": self.status}

@@ -17,6 +17,12 @@ def hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, heard)
 
 
+def let_through() -> None:
+    """From now on a Ctrl-C is an exception, on whose way out what this process started is ended."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def end_if_signalled() -> None:
     """Raise ScaffoldError if a signal waits; call it where all that was begun can be undone."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())

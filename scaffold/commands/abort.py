@@ -8,7 +8,7 @@ from scaffold import signals
 
 
 @click.command()
-def abort() -> None:
+def abort() -> bool:
     """Take back a switch or an update that is not committed yet: all is as it was before.
 
     What you wrote where a conflict was is kept: `git stash pop` brings it back.
@@ -26,3 +26,4 @@ def abort() -> None:
     click.echo(f"taken back: {taken.message}")
     if taken.kept:
         click.echo(f"kept what you wrote in {some(taken.kept)}: {RETRIEVE}")
+    return True

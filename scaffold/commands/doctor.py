@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from scaffold import signals
 from scaffold.errors import FAILURE, ScaffoldError
 from scaffold.terminal import show_json
 
@@ -22,6 +23,7 @@ def doctor(python: str | None, as_json: bool) -> None:
     from scaffold.ops.doctor.checks import findings, python_of_training
     from scaffold.template.answers import find_project, read_answers
 
+    signals.let_through()
     try:
         method = read_answers(find_project(Path.cwd())).values["method"]
     except ScaffoldError:

@@ -25,24 +25,29 @@ def show(
 ) -> None:
     """Print it. Raises ScaffoldError, with a status of its own, where conflicts are left."""
     steps = [] if dry_run or outcome.is_empty else _steps(message, outcome, next_steps)
+    left = _left(len(outcome.conflicts), dry_run) if outcome.conflicts else None
     if as_json:
         result = {"move": message, "dry_run": dry_run, **asdict(outcome), "next": steps}
-        show_json(result)
+        show_json(result | (left.as_dict() if left else {}))
     elif outcome.is_empty:
         click.echo("nothing changes")
     else:
         click.echo("\n".join(_lines(outcome)))
         if steps:
             click.echo("\n" + "\n".join(f"  {step}" for step in steps))
-    if outcome.conflicts:
-        count = len(outcome.conflicts)
-        files = f"{count} file{'s' if count != 1 else ''}"
-        if dry_run:
-            fact, remedy = f"it would leave {files} to you", "nothing was changed"
-        else:
-            fact = f"{files} left to you: both sides have changed the same"
-            remedy = "edit each conflict, git add it, git commit; or scaffold abort"
-        raise ScaffoldError(fact, remedy, CONFLICTS)
+    if left:
+        raise left
+
+
+def _left(count: int, dry_run: bool) -> ScaffoldError:
+    """The error of conflicts in so many files."""
+    files = f"{count} file{'s' if count != 1 else ''}"
+    if dry_run:
+        fact, remedy = f"it would leave {files} to you", "nothing was changed"
+    else:
+        fact = f"{files} left to you: both sides have changed the same"
+        remedy = "edit each conflict, git add it, git commit; or scaffold abort"
+    return ScaffoldError(fact, remedy, CONFLICTS)
 
 
 def _steps(message: str, outcome: Outcome, next_steps: list[str]) -> list[str]:

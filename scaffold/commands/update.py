@@ -18,7 +18,7 @@ Examples:
 @click.option("--to", metavar="VERSION", help="A version other than the installed one.")
 @click.option("--dry-run", is_flag=True, help="Tell what would change and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def update(to: str | None, dry_run: bool, as_json: bool) -> None:
+def update(to: str | None, dry_run: bool, as_json: bool) -> bool:
     """Bring what is new in scaffold into the project here; your edits stay.
 
     The change is staged in git for you to look at and commit. Where you and the template changed
@@ -39,3 +39,4 @@ def update(to: str | None, dry_run: bool, as_json: bool) -> None:
         click.echo(f"{news}\n")
     steps = ["pip install -e '.[test]'", METHODS[move.new["method"]].launch]
     show(move.message, outcome, steps, dry_run, as_json)
+    return not dry_run
