@@ -1,5 +1,6 @@
 """The checkpoints that a run has: the newest, the best, and which of them go."""
 
+import math
 import re
 import sys
 from dataclasses import asdict
@@ -10,6 +11,10 @@ from config import Config
 from engine import storage
 from engine.errors import leave_if
 from engine.settings import PLACES
+
+# whole checkpoints, as this process has written or read them, with what the disk said of their
+# files: each is read once, and again only when somebody has changed it
+known: dict[Path, list[tuple[int, ...]]] = {}
 
 
 def newest(config: Config) -> tuple[int, Path | None, float]:
@@ -24,13 +29,13 @@ def newest(config: Config) -> tuple[int, Path | None, float]:
         if storage.is_newer(manifest):
             fact = f"{folder} is of a newer format than this project reads"
             leave_if([(fact, "go on with the project that wrote it, or set --run_dir runs/new")])
-        if problem := storage.damage(folder, manifest):
-            print(f"skipped checkpoint {folder}: {problem}", file=sys.stderr, flush=True)
+        if problem := damage(folder, manifest):
+            skip(folder, problem)
             continue
         for line in changes(manifest["settings"], config):
             print(f"{config.run_dir} goes on with other settings: {line}", flush=True)
-        losses = [val_loss(path) for number, path in folders if number <= step]
-        return step, folder, min(losses)
+        found = lowest([path for number, path in reversed(folders) if number <= step])
+        return step, folder, val_loss(found or folder)
     if folders:
         fact = f"all checkpoints in {config.run_dir} are damaged"
         leave_if([(fact, "put a whole one back, or set --run_dir runs/new to begin anew")], 1)
@@ -52,34 +57,84 @@ def best(run_dir: Path) -> Path:
 
     Ends the program where there is none.
     """
-    folders = [path for _, path in reversed(steps(run_dir / "checkpoints"))]
+    found = lowest([path for _, path in reversed(steps(run_dir / "checkpoints"))])
+    if found is None:
+        leave_if([(f"{run_dir} has no checkpoint", "give --run_dir a run that has saved one")])
+    assert found is not None, "leave_if has ended the program"
+    return found
+
+
+def lowest(folders: list[Path]) -> Path | None:
+    """The whole one of some checkpoints, the newest first, with the lowest validation loss.
+
+    Without validation the newest. Says which ones it skips and why.
+    """
     for folder in sorted(folders, key=val_loss):
         manifest = storage.facts(folder)
         if storage.is_newer(manifest):
             continue
-        if not (problem := storage.damage(folder, manifest)):
+        if not (problem := damage(folder, manifest)):
             return folder
-        # what a program gives stands on stdout, and this is no part of it
-        print(f"skipped checkpoint {folder}: {problem}", file=sys.stderr, flush=True)
-    leave_if([(f"{run_dir} has no checkpoint", "give --run_dir a run that has saved one")])
-    raise AssertionError("leave_if has ended the program")
+        skip(folder, problem)
+    return None
+
+
+def skip(folder: Path, problem: str) -> None:
+    # what a program gives stands on stdout, and this is no part of it
+    print(f"skipped checkpoint {folder}: {problem}", file=sys.stderr, flush=True)
 
 
 def val_loss(folder: Path) -> float:
-    """The validation loss of a checkpoint; infinite where it was not validated."""
+    """The validation loss of a checkpoint; infinite where it was not validated, or is no number."""
     loss: Any = storage.facts(folder).get("val_loss")
-    return loss if isinstance(loss, float) and loss == loss else float("inf")
+    return loss if isinstance(loss, float) and math.isfinite(loss) else float("inf")
+
+
+def damage(folder: Path, manifest: dict[str, Any]) -> str | None:
+    """What `storage.damage` says; what this process knows to be whole is not read again."""
+    now = seen(folder)
+    if now and known.get(folder) == now:
+        return None
+    problem = storage.damage(folder, manifest)
+    if now and not problem:
+        known[folder] = now
+    return problem
+
+
+def seen(folder: Path) -> list[tuple[int, ...]]:
+    """What the disk says of a checkpoint's files without reading them; empty where one is gone."""
+    try:
+        found = [(folder / name).stat() for name in (storage.STATE, storage.MANIFEST)]
+    except OSError:
+        return []
+    return [(file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in found]
 
 
 def prune(folder: Path, step: int, keep: int) -> None:
-    """Remove old checkpoints up to this step, but not the newest nor the best of them.
+    """Remove old checkpoints up to this step, which was just written; but not the best of them.
 
-    Of a later step there can be damaged ones only: they must not push out a good one.
+    Only whole ones count, and damaged ones go before them; where none has to go none is read.
+    One of a newer format is not ours to judge, and of a later step there can be damaged ones only:
+    they stay.
     """
+    written = folder / f"step-{step:09d}"
+    known[written] = seen(written)
     found = [path for number, path in reversed(steps(folder)) if number <= step]
+    manifests = {path: storage.facts(path) for path in found}
+    found = [path for path in found if not storage.is_newer(manifests[path])]
+    if len(found) <= keep:
+        return
+    problems = {path: damage(path, manifests[path]) for path in found}
+    whole = [path for path in found if not problems[path]]
+    damaged = [path for path in found if problems[path]]
     # of equals min takes the newest: without any validation, none is kept for it
-    for old in set(found[keep:]) - {min(found, key=val_loss)}:
+    best = min(whole, key=val_loss, default=None)
+    for old in damaged[max(0, keep - len(whole)) :]:
+        print(f"removes checkpoint {old}: {problems[old]}", file=sys.stderr, flush=True)
         storage.remove(old)
+    for old in whole[keep:]:
+        if old != best:
+            storage.remove(old)
 
 
 def steps(folder: Path) -> list[tuple[int, Path]]:

@@ -92,6 +92,66 @@ def test_a_damaged_one_of_a_later_step_pushes_no_good_one_out(config: Config) ->
     assert newest(config) == (1, folder(config, 1))
 
 
+HARM = {
+    "turned bit": lambda state, _: state.write_bytes(turned(state.read_bytes())),
+    "cut": lambda state, _: state.write_bytes(state.read_bytes()[:-1]),
+    "no state": lambda state, _: state.unlink(),
+    "manifest": lambda _, manifest: manifest.write_text("{"),
+}
+
+
+def turned(content: bytes) -> bytes:
+    return content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]
+
+
+def harm(path: Path, kind: str) -> None:
+    HARM[kind](path / "state.pt", path / "manifest.json")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["meanwhile", "before the start"])
+@pytest.mark.parametrize("kind", HARM)
+def test_a_damaged_one_counts_neither_among_the_newest_nor_as_the_best(
+    config: Config, kind: str, again: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes when as many whole ones are there as are kept, and no whole one before it."""
+    for step, val_loss in ((4, 0.5), (5, 0.1), (6, 0.9)):
+        save(replace(config, keep=3), step, val_loss)
+    for step in (5, 6):
+        harm(folder(config, step), kind)
+    if again:
+        retention.known.clear()
+        assert checkpoint.newest(config) == (4, folder(config, 4), 0.5)
+    save(replace(config, keep=3), 7, 0.7)
+    kept = [step for step, _ in retention.steps(config.run_dir / "checkpoints")]
+    assert kept == [4, 6, 7]  # of the damaged ones the newest has a place that no whole one needs
+    assert f"removes checkpoint {folder(config, 5)}: " in capsys.readouterr().err
+    assert retention.best(config.run_dir) == folder(config, 4)
+    for step in (8, 9, 10):
+        save(replace(config, keep=3), step, 0.8)
+    kept = [step for step, _ in retention.steps(config.run_dir / "checkpoints")]
+    assert kept == [4, 8, 9, 10]
+
+
+def test_each_is_read_once_however_many_saves_there_are(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    size_and_crc32 = storage.size_and_crc32
+
+    def counted(path: Path) -> list[int]:
+        read.append(path.parent)
+        return size_and_crc32(path)
+
+    monkeypatch.setattr(storage, "size_and_crc32", counted)
+    save(config, 4, 0.5)
+    assert read == []  # this process has written them all
+    retention.known.clear()
+    checkpoint.newest(config)
+    for step in (5, 6, 7):
+        save(config, step, 0.7)
+    assert sorted(read) == [folder(config, 3), folder(config, 4)]
+
+
 def test_other_folders_beside_them_are_left_alone(config: Config) -> None:
     copy = folder(config, 3).with_name("step-000000003-good")
     shutil.copytree(folder(config, 3), copy)
@@ -253,6 +313,7 @@ def test_what_cannot_be_reached_is_not_taken_for_damaged(
     def unreachable(_: Path) -> list[int]:
         raise OSError(errno.ESTALE, "Stale file handle")
 
+    retention.known.clear()  # as in a process that has just begun
     monkeypatch.setattr(storage, "size_and_crc32", unreachable)
     with pytest.raises(OSError, match="Stale"):
         newest(config)
