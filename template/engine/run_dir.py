@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from engine.errors import leave_if
+from engine.errors import is_first, leave_if
 
 STATE = "run_state.json"
 OVER = ("finished", "preempted")
+PARENT = os.getppid()  # later it may be gone; of Fabric's ranks it is rank 0
 held: list[IO[str]] = []  # the lock of this process, which the system takes back when it ends
 found: list[dict[str, Any]] = []  # what the directory said before, where its run was over
 
@@ -40,7 +41,7 @@ def take(run_dir: Path) -> None:
     shutil.rmtree(run_dir / "stacks", ignore_errors=True)  # of a run that hung
     if before.get("state") in OVER:
         found.append(before)
-    tell(run_dir, "running", pid=os.getpid(), host=socket.gethostname())
+    tell(run_dir, "running", pid=os.getpid(), host=socket.gethostname(), launch=launch())
 
 
 def lock(path: Path) -> None:
@@ -58,8 +59,29 @@ def lock(path: Path) -> None:
     os.register_at_fork(after_in_child=file.close)
 
 
+def launch() -> str:
+    """What the ranks of a start have in common, and those of another start do not have."""
+    names = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
+    address, *rest = (os.environ.get(name, "") for name in names)
+    host = [socket.gethostname()] if address in ("127.0.0.1", "localhost") else []
+    return " ".join([address, *rest, *host])
+
+
+def is_ours(found: dict[str, Any]) -> bool:
+    """Whether a state is that of this run: rank 0 has the lock, others have rank 0's launcher."""
+    if is_first():
+        return bool(held)
+    child = (found.get("pid"), found.get("host")) == (PARENT, socket.gethostname())
+    return child or found.get("launch") == launch()
+
+
 def tell(run_dir: Path, state: str, **facts: Any) -> None:
-    """Write the state of the run, whole or not at all."""
+    """Write the state of the run, whole or not at all; only a process that has the lock does."""
+    if held:
+        write(run_dir, state, **facts)
+
+
+def write(run_dir: Path, state: str, **facts: Any) -> None:
     beside = run_dir / f".{STATE}.{os.getpid()}"
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     beside.write_text(json.dumps({"state": state, "since": now} | facts, indent=1) + "\n")
@@ -67,13 +89,15 @@ def tell(run_dir: Path, state: str, **facts: Any) -> None:
 
 
 def tell_failure(run_dir: Path, why: str) -> None:
-    """The same for a run that fails, if it is the first to say why.
+    """The same for a run that fails, if it is the first to say why; any of its ranks may do it.
 
     Perhaps it fails because nothing can be written any more.
     """
     with suppress(OSError):
-        if state(run_dir).get("state") == "running":
-            tell(run_dir, "failed", why=why)
+        now = state(run_dir)
+        if now.get("state") == "running" and is_ours(now):
+            known = {name: now.get(name) for name in ("pid", "host", "launch")}
+            write(run_dir, "failed", why=why, **known)
 
 
 def tell_refusal(run_dir: Path, why: str) -> None:
@@ -84,9 +108,10 @@ def tell_refusal(run_dir: Path, why: str) -> None:
 
 
 def failure(run_dir: Path) -> str | None:
-    """Why the run fails, if somebody has said it."""
+    """Why this run fails, if one of its ranks has said it."""
     found = state(run_dir)
-    return str(found.get("why")) if found.get("state") == "failed" else None
+    failed = found.get("state") == "failed" and is_ours(found)
+    return str(found.get("why")) if failed else None
 
 
 def state(run_dir: Path) -> dict[str, Any]:

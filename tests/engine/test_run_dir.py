@@ -1,0 +1,92 @@
+"""A run directory tells how its run ended, and no other start changes what it tells."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import run_dir
+
+# what launchers set, for each start another port or id; Fabric's rank 0 has nothing yet
+TORCHRUN = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "1"}
+SPAWN = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "40001"}
+OTHERS: dict[str, dict[str, str]] = {
+    "torchrun, another port": TORCHRUN | {"MASTER_PORT": "29501"},
+    "torchrun, another machine": TORCHRUN | {"MASTER_ADDR": "10.0.0.2"},
+    "torchrun, another id": TORCHRUN | {"TORCHELASTIC_RUN_ID": "2"},
+    "torchrun, started anew": TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1"},
+    "spawn": SPAWN,
+    "alone": {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"},
+    "nothing": {},
+}
+TELLS: dict[str, Callable[[Path], None]] = {
+    "failure": lambda folder: run_dir.tell_failure(folder, "no memory"),
+    "refusal": lambda folder: run_dir.tell_refusal(folder, "no memory"),
+    "end": lambda folder: run_dir.tell(folder, "preempted", step=0),
+}
+
+
+@pytest.fixture
+def be(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that makes this process a rank of some start."""
+
+    def be(rank: int, env: dict[str, str], held: Any = (), parent: int = 1) -> None:
+        for name in ("LOCAL_RANK", *TORCHRUN, "TORCHELASTIC_RESTART_COUNT"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"RANK": str(rank), **env}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(run_dir, "held", list(held))
+        monkeypatch.setattr(run_dir, "found", [])
+        monkeypatch.setattr(run_dir, "PARENT", parent)
+
+    return be
+
+
+@pytest.mark.parametrize("tell", TELLS)
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_start_that_fails_changes_nothing_in_the_state_of_the_run_that_is_alive(
+    be: Callable[..., None], other: str, tell: str, tmp_path: Path
+) -> None:
+    """None of its ranks does: rank 0 finds the lock taken, and the others have not met it yet."""
+    be(0, TORCHRUN)
+    run_dir.take(tmp_path)
+    before = (tmp_path / "run_state.json").read_bytes()
+    assert json.loads(before)["state"] == "running"
+    be(0, OTHERS[other])
+    with pytest.raises(SystemExit):
+        run_dir.take(tmp_path)
+    for rank in (0, 1):
+        be(rank, OTHERS[other])
+        TELLS[tell](tmp_path)
+        assert (tmp_path / "run_state.json").read_bytes() == before
+
+
+def test_a_start_on_another_machine_under_the_same_port_is_another_one(
+    be: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be(0, SPAWN)
+    run_dir.take(tmp_path)
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    be(1, SPAWN)
+    run_dir.tell_failure(tmp_path, "no memory")
+    assert run_dir.state(tmp_path)["state"] == "running"
+
+
+@pytest.mark.parametrize("fabric", [False, True], ids=["a launcher", "rank 0 is the launcher"])
+def test_each_rank_of_the_run_itself_may_say_why_it_fails(
+    be: Callable[..., None], fabric: bool, tmp_path: Path
+) -> None:
+    """For rank 0 may be gone, or stuck. What it says first stays, and the other ranks read it."""
+    be(0, {} if fabric else TORCHRUN)
+    run_dir.take(tmp_path)
+    be(1, SPAWN if fabric else TORCHRUN, parent=os.getpid() if fabric else 1)
+    assert run_dir.failure(tmp_path) is None
+    run_dir.tell_failure(tmp_path, "no memory")
+    run_dir.tell_failure(tmp_path, "another rank is gone")
+    assert run_dir.failure(tmp_path) == "no memory"
+    be(1, TORCHRUN | {"MASTER_PORT": "29501"})
+    assert run_dir.failure(tmp_path) is None  # it is the failure of another run
