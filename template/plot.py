@@ -56,8 +56,10 @@ def read(run_dir: Path) -> Lines:
     lines: Lines = []
     for number, text in enumerate(texts, start=1):
         try:
-            line = {name: float(value) for name, value in json.loads(text).items()}
-            lines.append({"step": line.pop("step"), **line})
+            line = json.loads(text)
+            # null: no number, and the curve has a gap there
+            known = {name: math.nan if x is None else float(x) for name, x in line.items()}
+            lines.append({**known, "step": float(line["step"])})
         except (ValueError, KeyError, TypeError, AttributeError):
             fact = f"{path} line {number} is no step with numbers: `{text[:40]}`"
             leave(fact, "delete the line")

@@ -112,7 +112,7 @@ def main(config: Config) -> None:
         if config.check:
             report(config, net, loader, device)
         optimizer.zero_grad()
-        last = stop.after(step, totals, grad_norm)
+        last = stop.after(step, totals, grad_norm, net, loss_sums, loader)
         log.train(step, totals, lr, grad_norm)
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven

@@ -56,7 +56,17 @@ def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
 
         # a file system that shows this rank no checkpoints, or old ones
         retention.steps = lambda _: []  # type: ignore[assignment]
-    return Faulty(texts(SAMPLES, 1)), texts(VAL_SAMPLES, 2)
+    train, val = texts(SAMPLES, 1), texts(VAL_SAMPLES, 2)
+    fault, number = os.environ.get("PROBE_NUMBER", ""), float(os.environ.get("PROBE_VALUE", "nan"))
+    if fault == "training":
+        train.tensors[2][BAD, 0] = number
+    if fault == "validation":
+        val.tensors[2][BAD, 0] = number
+    if fault == "no target":
+        train.tensors[1][:] = 0
+    if fault == "no validation target":
+        val.tensors[1][:] = 0
+    return Faulty(train), val
 
 
 class Faulty(Dataset[Any]):

@@ -2,11 +2,13 @@
 
 A file imports from its own floor and from those below. From the top:
 
-data and checkpoints
+data, steps and checkpoints
+    agreement      what all ranks agree on after a step
     checkpoint     what a run needs to go on: saved by rank 0, loaded by all
     retention      which checkpoints a run has, and which of them stay
     inference      the network of a run, for programs that use it
     evaluation     the validation of a network
+    culprit        which sample makes a loss or a gradient no number
     dataloader     the loaders of a rank
     reader         the data as it is read: samples, augmented
     batch          what a batch holds, and its way to the device
@@ -20,7 +22,6 @@ settings and metrics
 
 processes
     failures       how a run fails: soon, on all ranks, with the first cause
-    agreement      what all ranks agree on after a step
     distributed    how processes meet, what each of them needs, how they part
     replicas       the ranks' copies of the network, which must be the same
     signals        what ends a run before its time

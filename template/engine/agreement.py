@@ -1,13 +1,21 @@
 """What all ranks agree on after a step: that its numbers are good, and whether the run goes on."""
 
 import math
+from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
+from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from config import Config
 from engine import signals, watchdog
+from engine.culprit import Case, Finding, advice, in_batches
 from engine.errors import is_first, leave_if
 
 Unread = tuple[int, Tensor, torch.cuda.Event | None]  # a step, what it says, when that has come
@@ -35,12 +43,21 @@ class Stop:
         """Whether this rank was asked to stop."""
         return self.request.received
 
-    def after(self, step: int, totals: Tensor, grad_norm: Tensor) -> bool:
+    def after(
+        self,
+        step: int,
+        totals: Tensor,
+        grad_norm: Tensor,
+        net: nn.Module,
+        loss_sums: Callable[[nn.Module, Any], Tensor],
+        loader: DataLoader[Any],
+    ) -> bool:
         """Whether the run ends after this step, the same on all ranks. Every rank must call it.
 
         totals: float64[world_size, 4], each rank's sums of (loss, correct, targets) and whether it
         was asked to stop, summed over the ranks. Where the loss or the gradient is no number, the
-        program ends, on all ranks together and with nothing saved; grad_norm: float[].
+        program ends, on all ranks together and with nothing saved; grad_norm: float[]. Then the
+        network, its loss and the data are asked again which sample it was.
         """
         says = torch.cat([totals.flatten(), grad_norm.reshape(1)])
         says = says.to("cpu", non_blocking=True)  # from a GPU: into pinned memory
@@ -52,12 +69,13 @@ class Stop:
         at_once = last or any(step % every == 0 for every in self.every)
         asked = False
         while len(self.unread) > (0 if at_once or asked else 1):
-            asked = self.read(*self.unread.pop(0)) or asked
+            case = Case(net, loss_sums, loader, self.config)
+            asked = self.read(*self.unread.pop(0), case) or asked
         if asked and not last and is_first():
             print(f"asked to stop: saving step {step}; start again to go on", flush=True)
         return asked or last
 
-    def read(self, step: int, says: Tensor, come: torch.cuda.Event | None) -> bool:
+    def read(self, step: int, says: Tensor, come: torch.cuda.Event | None, case: Case) -> bool:
         """Whether a rank was asked to stop in this step; ends the program where it went wrong."""
         if come is not None:
             come.synchronize()
@@ -66,7 +84,43 @@ class Stop:
         found = {f"loss of step {step} on rank {rank}": loss for rank, loss in enumerate(row[::4])}
         found[f"gradient of step {step}"] = norm
         wrong = [(name, value) for name, value in found.items() if not math.isfinite(value)]
-        folder = self.config.run_dir
-        remedy = f"lower --lr; a new start goes on from the last checkpoint in {folder}"
-        leave_if([(f"the {name} is {value}", remedy) for name, value in wrong[:1]], status=1)
+        if wrong:
+            name, value = wrong[0]
+            cause, remedy = why(step, row[::4], row[2::4], case)
+            fact = f"the {name} is {value}{cause and f': {cause}'}"
+            folder = self.config.run_dir
+            remedy = f"{remedy}; a new start goes on from the last checkpoint in {folder}"
+            leave_if([(fact, remedy)], status=1)
         return any(row[3::4])
+
+
+def why(step: int, losses: list[float], targets: list[float], case: Case) -> Finding:
+    """Why a loss, of each rank, or the gradient is no number, as far as that can be found.
+
+    Every rank must call it, and gets the same.
+    """
+    if sum(targets) == 0:
+        return "none of its samples has a target", "see what loss_sums in model.py counts"
+    watchdog.progress(watchdog.START)  # for those who search, and for those who wait for them
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    case = replace(case, gradient=all(map(math.isfinite, losses)))
+    found: list[Finding | None] = [None] * world_size
+    mine = None
+    # what cannot be read or computed again names no sample, and that is all
+    with suppress(Exception):
+        if case.gradient or not math.isfinite(losses[rank]):
+            mine = in_batches(case, batches(step, rank, world_size, case))
+    dist.all_gather_object(found, mine)
+    return next(filter(None, found), ("", advice(case, "lower --lr")))
+
+
+def batches(step: int, rank: int, world_size: int, case: Case) -> list[list[Any]]:
+    """The samples that a rank has read for a step, pass after pass."""
+    size, accumulate = case.config.micro_batch_size, case.config.accumulate(world_size)
+    shares: Any = copy(case.loader.batch_sampler)
+    shares.start = (step - 1) * accumulate
+    # Accelerate gives each rank a block of them
+    return [
+        keys if len(keys) == size else keys[rank * size :][:size]
+        for keys in islice(shares, accumulate)
+    ]

@@ -1,6 +1,7 @@
 """What a run tells: metrics.jsonl, lines and a bar on the terminal, and the tracker."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ class Log:
         self.config, self.rank, self.best_loss = config, rank, best_loss
         self.step = self.first_step = first_step
         self.seen: Tensor | None = None  # totals of the steps since the last line
-        self.val_loss: float | None = None  # of this step, where it was validated
+        self.val_loss: float | None = None  # of this step, where it was validated and is a number
         self.improved = False  # whether this step has the lowest validation loss of the run
         self.mark_time(first_step)
         if rank != 0:
@@ -89,19 +90,25 @@ class Log:
     def validation(self, step: int, totals: Tensor) -> None:
         """One line about a validation; totals: float64[4], what `evaluate` gives on all ranks."""
         loss, correct, targets, samples = totals.tolist()
-        self.val_loss = loss / targets
-        self.improved = self.val_loss < self.best_loss
-        self.best_loss = min(self.best_loss, self.val_loss)
+        val_loss = loss / targets if targets else math.nan
+        # what is no number is never the lowest
+        self.val_loss = val_loss if math.isfinite(val_loss) else None
+        self.improved = self.val_loss is not None and val_loss < self.best_loss
+        self.best_loss = val_loss if self.improved else self.best_loss
         if self.rank == 0:
-            accuracy = correct / targets
-            values = {"val_loss": self.val_loss, "val_accuracy": accuracy}
+            values = {"val_loss": val_loss, "val_accuracy": correct / (targets or math.nan)}
             self.write(step, **values, val_samples=int(samples))
+            if not targets:
+                self.say("no sample of the validation data has a target: see loss_sums in model.py")
 
     def write(self, step: int, **values: float) -> None:
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        """One line; what is no number is null there, for JSON has no word for it."""
+        numbers = {name: value for name, value in values.items() if math.isfinite(value)}
+        line = {"step": step, **{name: numbers.get(name) for name in values}}
+        self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         if self.tracker:
-            self.tracker.log(step, values)
+            self.tracker.log(step, numbers)
         text = f"step {step}  " + "  ".join(f"{name} {value:.5g}" for name, value in values.items())
         self.bar.update(step - self.bar.n)
         self.say(text)
@@ -134,8 +141,10 @@ def kept_lines(path: Path, last_step: int) -> list[str]:
     kept = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
-            if json.loads(line)["step"] <= last_step:
-                kept.append(f"{line}\n")
+            # earlier versions wrote NaN, which is no JSON
+            values = json.loads(line, parse_constant=lambda _: None)
+            if values["step"] <= last_step:
+                kept.append(json.dumps(values) + "\n")
         except (ValueError, KeyError, TypeError):
             print(f"dropped from {path}: {line[:60]}", flush=True)
     return kept

@@ -92,24 +92,22 @@ def test_a_damaged_one_of_a_later_step_pushes_no_good_one_out(config: Config) ->
     assert newest(config) == (1, folder(config, 1))
 
 
-HARM = {
-    "turned bit": lambda state, _: state.write_bytes(turned(state.read_bytes())),
-    "cut": lambda state, _: state.write_bytes(state.read_bytes()[:-1]),
-    "no state": lambda state, _: state.unlink(),
-    "manifest": lambda _, manifest: manifest.write_text("{"),
-}
-
-
-def turned(content: bytes) -> bytes:
-    return content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]
-
-
 def harm(path: Path, kind: str) -> None:
-    HARM[kind](path / "state.pt", path / "manifest.json")
+    state = path / "state.pt"
+    content = state.read_bytes()
+    match kind:
+        case "turned bit":
+            state.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+        case "cut":
+            state.write_bytes(content[:-1])
+        case "no state":
+            state.unlink()
+        case "no manifest":
+            (path / "manifest.json").unlink()
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["meanwhile", "before the start"])
-@pytest.mark.parametrize("kind", HARM)
+@pytest.mark.parametrize("kind", ["turned bit", "cut", "no state", "no manifest"])
 def test_a_damaged_one_counts_neither_among_the_newest_nor_as_the_best(
     config: Config, kind: str, again: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

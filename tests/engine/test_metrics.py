@@ -86,6 +86,39 @@ def test_lines_that_a_crash_left_half_written_are_dropped(tmp_path: Path) -> Non
     assert kept_lines(path, 2) == ['{"step": 1}\n', '{"step": 2}\n']
 
 
+@pytest.mark.parametrize("loss", ["nan", "inf", "-inf"])
+def test_what_is_no_number_is_null_in_the_file_and_no_point_of_a_tracker(
+    loss: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The terminal shows it; the run goes on, and no checkpoint has it."""
+    told: list[tuple[int, dict[str, float]]] = []
+
+    class Told(Tracker):
+        def log(self, step: int, values: dict[str, float]) -> None:
+            told.append((step, values))
+
+    log = Log(Told, Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=0.25)
+    log.validation(50, torch.tensor([float(loss), 48.0, 64.0, 64.0], dtype=torch.float64))
+    log.close()
+    assert (log.val_loss, log.improved, log.best_loss) == (None, False, 0.25)
+    assert f"step 50  val_loss {loss}  val_accuracy 0.75  " in capsys.readouterr().out
+    line = '{"step": 50, "val_loss": null, "val_accuracy": 0.75, "val_samples": 64}\n'
+    assert (tmp_path / "metrics.jsonl").read_text() == line
+    assert told == [(50, {"val_accuracy": 0.75, "val_samples": 64})]
+
+
+def test_a_run_that_goes_on_makes_its_file_json_where_it_was_none(tmp_path: Path) -> None:
+    """Earlier versions wrote NaN."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"step": 1, "val_loss": NaN}\n{"step": 2, "own": [-Infinity, 1e-05, "\u00e9"]}\n'
+    )
+    assert kept_lines(path, 2) == [
+        '{"step": 1, "val_loss": null}\n',
+        '{"step": 2, "own": [null, 1e-05, "\\u00e9"]}\n',
+    ]
+
+
 def test_the_lowest_validation_loss_is_an_improvement_on_every_rank(tmp_path: Path) -> None:
     """Also when it was reached before an interruption; a loss that is no number never is one."""
     for rank in (0, 1):

@@ -93,6 +93,20 @@ def test_what_no_run_has_is_no_panel_and_what_one_lacks_no_error(tmp_path: Path)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["short", "empty"]
 
 
+def test_what_was_no_number_is_a_gap(tmp_path: Path) -> None:
+    """As null in the file, or NaN as earlier versions wrote it."""
+    path = write(tmp_path / "run", 0.01, steps=20) / "metrics.jsonl"
+    with path.open("a") as file:
+        for step, value in ((30, "null"), (40, "0.5"), (50, "NaN"), (60, "0.25")):
+            file.write(f'{{"step": {step}, "val_loss": {value}}}\n')
+    lines = plot.read(path.parent)
+    losses = [line["val_loss"] for line in lines if "val_loss" in line]
+    assert [loss if loss == loss else None for loss in losses] == [None, 0.5, None, 0.25]
+    figure = plot.draw({"run": lines})
+    (line,) = figure.axes[1].get_lines()
+    assert list(line.get_xdata()) == [30, 40, 50, 60]
+
+
 def test_the_command_writes_a_picture_without_a_display(tmp_path: Path) -> None:
     for number in range(11):  # more than there are named colours
         write(tmp_path / "runs" / str(number), 0.01 * number, steps=100 * (number + 1))
@@ -115,6 +129,7 @@ def test_the_command_writes_a_picture_without_a_display(tmp_path: Path) -> None:
         ('{"loss": 1}\n', "run/metrics.jsonl line 1 is no step with numbers"),
         ('{"step": 1, "loss": "high"}\n', "run/metrics.jsonl line 1 is no step with numbers"),
         ("[1]\n", "run/metrics.jsonl line 1 is no step with numbers"),
+        ('{"step": null, "loss": 1}\n', "run/metrics.jsonl line 1 is no step with numbers"),
     ],
 )
 def test_bad_input_is_two_lines(lines: str | None, fact: str, tmp_path: Path) -> None:

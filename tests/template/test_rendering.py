@@ -69,7 +69,7 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
         ".pre-commit-config.yaml", "README.md", "config.py", "data.py", "digits.csv.gz",
         "engine/__init__.py", "engine/agreement.py",
         "engine/async_writer.py", "engine/batch.py", "engine/check.py", "engine/checkpoint.py",
-        "engine/dataloader.py", "engine/distributed.py", "engine/errors.py",
+        "engine/culprit.py", "engine/dataloader.py", "engine/distributed.py", "engine/errors.py",
         "engine/evaluation.py", "engine/failures.py", "engine/hints.py", "engine/inference.py",
         "engine/launch.py", "engine/memmap.py", "engine/metrics.py", "engine/profiling.py",
         "engine/random_state.py", "engine/reader.py", "engine/replicas.py",
