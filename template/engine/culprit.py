@@ -1,7 +1,9 @@
 """Which sample makes a loss or a gradient no number. It is read again: nothing is kept for this."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from engine import retention, storage
 from engine.batch import tensors, to_device
 
 Finding = tuple[str, str]  # what is wrong, and what to do
+PROJECT = Path(__file__).parents[1]
+HALF = re.compile(r"torch\.(float16|half)\b|\.half\(\)")
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,9 @@ def renewed(case: Case) -> bool:
 
 
 def advice(case: Case, otherwise: str) -> str:
-    """What to do: in float16 something else than otherwise."""
+    """What to do. Where the project computes in float16, that may be the cause as well."""
+    texts = (path.read_text(errors="replace") for path in PROJECT.glob("*.py"))
     half = any(weight.dtype == torch.float16 for weight in case.net.parameters())
-    if half or case.config.precision in ("fp16", "float16"):
-        return "float16 has no number above 65504: set --precision bf16"
+    if half or any(map(HALF.search, texts)):
+        return f"leave float16, which ends at 65504, for --precision bf16; or {otherwise}"
     return otherwise

@@ -13,8 +13,8 @@ from torch.utils.data import TensorDataset
 import plot
 from config import Config
 from conftest import represented
-from engine import storage
-from engine.culprit import Case, advice, in_batches, in_data
+from engine import culprit, storage
+from engine.culprit import Case, in_batches, in_data
 from engine.dataloader import build_loader
 from engine.reader import Reader
 from engine.sampler import ShardedBatches
@@ -185,13 +185,24 @@ def test_where_all_samples_lead_to_no_number_none_is_named(size: int, tmp_path: 
     samples = range(8)
     batches = [keys(*samples[i : i + size]) for i in range(0, 8, size)]
     assert in_batches(one, batches) is None
-    assert advice(one, "lower --lr") == "lower --lr"
+    assert culprit.advice(one, "lower --lr") == "lower --lr"
 
 
-def test_in_float16_another_precision_is_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["", "autocast(device, torch.float16)", "net.half()"])
+def test_in_float16_another_precision_is_a_remedy(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the weights say, or a file of the team: no setting does."""
     one = case(Config(run_dir=tmp_path), torch.ones(8, 2))
-    one.net.half()
-    assert advice(one, "lower --lr").startswith("float16 has no number above 65504: ")
+    monkeypatch.setattr(culprit, "PROJECT", tmp_path)
+    (tmp_path / "train.py").write_text("torch.bfloat16\n")
+    assert culprit.advice(one, "lower --lr") == "lower --lr"
+    if line:
+        (tmp_path / "train.py").write_text(line)
+    else:
+        one.net.half()
+    told = culprit.advice(one, "lower --lr")
+    assert told == "leave float16, which ends at 65504, for --precision bf16; or lower --lr"
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
