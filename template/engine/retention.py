@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -113,24 +114,29 @@ def seen(folder: Path) -> list[tuple[int, ...]]:
 def prune(folder: Path, step: int, keep: int) -> None:
     """Remove old checkpoints up to this step, which was just written; but not the best of them.
 
-    Only whole ones count, and damaged ones go before them; where none has to go none is read.
-    One of a newer format is not ours to judge, and of a later step there can be damaged ones only:
-    they stay.
+    Only whole ones count, and damaged ones go before them; where none has to go none is read. What
+    is not ours to judge stays: one of a newer format, or out of reach. So do those of later steps,
+    which can be damaged only.
     """
     written = folder / f"step-{step:09d}"
     known[written] = seen(written)
     found = [path for number, path in reversed(steps(folder)) if number <= step]
-    manifests = {path: storage.facts(path) for path in found}
-    found = [path for path in found if not storage.is_newer(manifests[path])]
     if len(found) <= keep:
         return
-    problems = {path: damage(path, manifests[path]) for path in found}
-    whole = [path for path in found if not problems[path]]
-    damaged = [path for path in found if problems[path]]
+    whole, damaged = list[Path](), dict[Path, str]()
+    for path in found:
+        with suppress(OSError):
+            manifest = storage.facts(path)
+            if storage.is_newer(manifest):
+                continue
+            if problem := damage(path, manifest):
+                damaged[path] = problem
+            else:
+                whole.append(path)
     # of equals min takes the newest: without any validation, none is kept for it
     best = min(whole, key=val_loss, default=None)
-    for old in damaged[max(0, keep - len(whole)) :]:
-        print(f"removes checkpoint {old}: {problems[old]}", file=sys.stderr, flush=True)
+    for old in list(damaged)[max(0, keep - len(whole)) :]:
+        print(f"removes checkpoint {old}: {damaged[old]}", file=sys.stderr, flush=True)
         storage.remove(old)
     for old in whole[keep:]:
         if old != best:

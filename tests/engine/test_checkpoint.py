@@ -130,6 +130,27 @@ def test_a_damaged_one_counts_neither_among_the_newest_nor_as_the_best(
     assert kept == [4, 8, 9, 10]
 
 
+def test_what_is_out_of_reach_or_of_a_newer_format_stays_and_counts_for_nothing(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can tell whether it is whole; and a save that is done does not fail by it."""
+    path = folder(config, 2) / "manifest.json"
+    path.write_text(storage.manifest_text(json.loads(path.read_text()) | {"format": 2}))
+    retention.known.clear()
+    size_and_crc32 = storage.size_and_crc32
+
+    def unreachable(path: Path) -> list[int]:
+        if path.parent == folder(config, 3):
+            raise OSError(errno.EACCES, "Permission denied")
+        return size_and_crc32(path)
+
+    monkeypatch.setattr(storage, "size_and_crc32", unreachable)
+    for step in (4, 5, 6, 7):
+        save(config, step, 0.5)
+    kept = [step for step, _ in retention.steps(config.run_dir / "checkpoints")]
+    assert kept == [2, 3, 6, 7]
+
+
 def test_each_is_read_once_however_many_saves_there_are(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
