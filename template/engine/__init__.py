@@ -10,6 +10,7 @@ data, steps and checkpoints
     evaluation     the validation of a network
     culprit        which sample makes a loss or a gradient no number
     dataloader     the loaders of a rank
+    workers        the processes that load data for it
     reader         the data as it is read: samples, augmented
     batch          what a batch holds, and its way to the device
     sampler        which samples each rank reads, in which order
@@ -24,12 +25,17 @@ processes
     failures       how a run fails: soon, on all ranks, with the first cause
     distributed    how processes meet, what each of them needs, how they part
     replicas       the ranks' copies of the network, which must be the same
-    signals        what ends a run before its time
+    launcher       what starts the ranks, and tells how one ended that could not
+    signals        what asks a run to stop
+    peers          the other ranks of this machine: that one is gone
+    first_cause    which rank failed first
     watchdog       ends a run in which nothing moves any more
     run_dir        one run at a time in a directory, and how it ended
 
 ground
     storage        folders that are whole or not there
+    checksum       size and CRC32 of a file
+    output         what is printed, and never ends a run
     async_writer   writes beside the training
     memmap         datasets in files of any size
     resources      what this process may use and has used: cores, memory

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from config import Config
-from engine import signals, watchdog
+from engine import peers, signals, watchdog
 from engine.culprit import Case, Finding, advice, in_batches
 from engine.errors import is_first, leave_if
 
@@ -37,6 +37,7 @@ class Stop:
         self.config, self.request = config, signals.StopRequest()
         self.every = config.log_every, config.validate_every, config.checkpoint_every
         self.unread: list[Unread] = []  # of two steps at most
+        peers.meet()  # whoever is gone from now on is missed
 
     @property
     def asked(self) -> bool:

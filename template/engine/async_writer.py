@@ -17,3 +17,8 @@ def finish() -> None:
     """Wait for what is being written. Raises OSError where that failed."""
     while writing:
         writing.pop().result()
+
+
+def wait() -> None:
+    """Wait as `finish` does, beside the thread that is told how it went."""
+    WRITER.submit(int).result()

@@ -9,7 +9,7 @@ from config import Config
 from engine.errors import leave_if
 from engine.random_state import mix
 from engine.reader import ValReader, collate
-from engine.signals import end_with_parent, start_forkserver
+from engine.workers import end_with_parent, start_forkserver
 
 
 def build_loader(

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
-from engine import launch, signals
+from engine import launch, launcher, peers
 from engine.errors import leave_if
 from engine.resources import cores
 
@@ -74,7 +74,7 @@ def prepare(config: Config) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # but this is how Fabric says which of the processes it started has died
     logging.getLogger("lightning.fabric.strategies.launchers").setLevel(logging.INFO)
-    signals.end_with_launcher()
+    launcher.end_with_launcher()
 
 
 def set_precision(config: Config) -> None:
@@ -135,6 +135,7 @@ def end(*models: nn.Module) -> None:
     One that is late meets its end: torch waits for it with the interpreter locked, forever, where
     DDP is the last to hold the process group; or it aborts a program that is already leaving.
     """
+    peers.part()
     # or a rank still at work would find the others gone; a barrier() of NCCL warns of its device
     dist.all_gather_object([None] * dist.get_world_size(), None)
     time.sleep(0.1)  # the interpreter is free meanwhile

@@ -1,12 +1,13 @@
 """What an error means to the reader: its line, what to do, and whether it is a consequence."""
 
 import errno
+import re
 from itertools import takewhile
 
 import torch
 import torch.distributed as dist
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # how gloo, NCCL and their store see that another rank is gone
 LOST = (
     "Connection closed by peer",
@@ -24,34 +25,52 @@ HINTS = {
     "set --workers 0 to see",
 }
 GO_ON = "mend the cause and start again: a run goes on from its last checkpoint"
+AGAIN = "start again: the run goes on from its last checkpoint, if it has one"
+ENDINGS = {
+    "SIGKILL": f"was the memory full, or did somebody end it? {AGAIN}",
+    "SIGABRT": f"did all ranks call the same collectives? C++ says above what went wrong; {AGAIN}",
+    "SIGBUS": f"is /dev/shm full, or a file shorter than before? {AGAIN}",
+    "SIGSEGV": f"an error in compiled code, reached from the line above; {AGAIN}",
+    "status": f"did it call os._exit, or a library? {AGAIN}",
+    "without a word": f"was the memory full, or did somebody end it? {AGAIN}",
+    "lost another rank": "the first error on the other machines is the cause, or the network "
+    f"between them; {AGAIN}",
+}
 
 
-def is_loss(error: Exception) -> bool:
+def is_loss(error: BaseException) -> bool:
     """Whether the error says no more than that another rank is gone."""
     return isinstance(error, (RuntimeError, dist.DistError)) and any(
         word in str(error) for word in LOST
     )
 
 
-def is_disk(error: Exception) -> bool:
+def is_disk(error: BaseException) -> bool:
     """Whether nothing can be written, of which a traceback tells no more."""
     return isinstance(error, OSError) and error.errno in DISK
 
 
-def summary(error: Exception) -> str:
+def summary(error: BaseException) -> str:
     """The error on one line, with where it arose as far as somebody noted that."""
     lines = str(error).strip().splitlines() or ["no reason given"]
     # a worker of the loader sends its traceback as text, of which the unindented end is the error
     tail = list(takewhile(lambda line: line[:1].strip(), reversed(lines)))[::-1]
     said = tail if lines[0].startswith("Caught ") and tail else lines[:1]
+    # gloo names a place in its source, and gives advice
+    said = [re.sub(r"^\[/\S+\] |\. This is typically .*", "", line) for line in said]
     return ", ".join([*said, *getattr(error, "__notes__", ())])
 
 
-def hint(error: Exception) -> str:
+def of_ending(what: str) -> str:
+    """What the reader can do where a rank has ended or was lost, and could not say why."""
+    return next((remedy for word, remedy in ENDINGS.items() if word in what), AGAIN)
+
+
+def hint(error: BaseException) -> str:
     """What the reader can do."""
-    if is_loss(error):
-        return "see what the launcher says about the rank that is gone; was the memory full?"
     if isinstance(error, torch.OutOfMemoryError):
         return HINTS["out of memory"]
+    if is_disk(error):
+        return "make room or set another --run_dir, and start again: the run goes on"
     text = f"{type(error).__name__} {error}".lower()
     return next((remedy for word, remedy in HINTS.items() if word in text), GO_ON)

@@ -1,6 +1,7 @@
-"""What this process may use and has used: cores, of which it may have a part alone; and memory."""
+"""What this process may use, perhaps a part of the machine alone, and has used."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,3 +62,15 @@ def peak_memory(device: torch.device) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def disk(path: Path) -> str:
+    """The disk on which a path is, or would be, and how full it is."""
+    try:
+        place = path.resolve()
+        while not os.path.ismount(place):
+            place = place.parent
+        total, _, free = shutil.disk_usage(place)
+    except OSError as error:  # it does not answer any more
+        return f"on the disk of `{path}` ({error.strerror})"
+    return f"on the disk `{place}`, of whose {total / 2**20:.4g} MiB {free / 2**20:.4g} are free"

@@ -39,6 +39,8 @@ def take(run_dir: Path) -> None:
     if before.get("state") == "running":
         print(f"the run before, {process}, ended without a word: it was killed", flush=True)
     shutil.rmtree(run_dir / "stacks", ignore_errors=True)  # of a run that hung
+    for path in run_dir.glob(f".{STATE}.*"):  # of one that was killed
+        path.unlink(missing_ok=True)
     if before.get("state") in OVER:
         found.append(before)
     tell(run_dir, "running", pid=os.getpid(), host=socket.gethostname(), launch=launch())
@@ -84,8 +86,11 @@ def tell(run_dir: Path, state: str, **facts: Any) -> None:
 def write(run_dir: Path, state: str, **facts: Any) -> None:
     beside = run_dir / f".{STATE}.{os.getpid()}"
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    beside.write_text(json.dumps({"state": state, "since": now} | facts, indent=1) + "\n")
-    beside.replace(run_dir / STATE)
+    try:
+        beside.write_text(json.dumps({"state": state, "since": now} | facts, indent=1) + "\n")
+        beside.replace(run_dir / STATE)
+    finally:  # as on a full disk
+        beside.unlink(missing_ok=True)
 
 
 def tell_failure(run_dir: Path, why: str) -> None:
@@ -98,6 +103,14 @@ def tell_failure(run_dir: Path, why: str) -> None:
         if now.get("state") == "running" and is_ours(now):
             known = {name: now.get(name) for name in ("pid", "host", "launch")}
             write(run_dir, "failed", why=why, **known)
+
+
+def tell_stop(run_dir: Path, why: str) -> None:
+    """The same for a run that was stopped before it did anything: if it was over, it still is."""
+    with suppress(OSError):
+        if state(run_dir).get("pid") == os.getpid():
+            for facts in found or [{"state": "preempted", "step": 0, "why": why}]:
+                tell(run_dir, **facts)
 
 
 def tell_refusal(run_dir: Path, why: str) -> None:

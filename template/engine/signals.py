@@ -1,32 +1,36 @@
-"""What ends a run before its time: SIGTERM from a cluster, SIGUSR1 from a scheduler, Ctrl-C.
+"""What asks a run to stop: a cluster (SIGTERM), a scheduler (SIGUSR1), Ctrl-C, a closed window."""
 
-And a launcher that is gone, a rank whose workers should go, or waiting for too long.
-"""
-
-import ctypes
 import os
 import signal
-import sys
-from contextlib import suppress
-from multiprocessing import forkserver, parent_process, resource_tracker
-from pathlib import Path
+import time
+from collections.abc import Callable
+from multiprocessing import resource_tracker
 from threading import Thread
 from types import FrameType
 
-import torch.multiprocessing as mp
-
 from engine import watchdog
-from engine.errors import leave_if
-from engine.launch import LAUNCHER, TORCHRUN, agent_is_gone
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-HEAVY = ("torch", "lightning.fabric", "accelerate")  # seconds to load
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+ALWAYS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# what people, terminals and schedulers send
+STOP_SIGNALS = (*ALWAYS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGXCPU)
+# errors of the program, of which it cannot go on; job control; and what ends nobody
+OTHERS = (
+    *("KILL", "STOP", "SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS", "EMT"),
+    *("CHLD", "CONT", "TSTP", "TTIN", "TTOU", "URG", "WINCH", "PIPE", "XFSZ", "INFO"),
+)
 
 
 def watch() -> None:
     """End the run when a rank waits for too long from now on (watchdog.py)."""
     watchdog.progress(watchdog.START)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal before the first step, when there is nothing to save."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class StopRequest:
@@ -39,91 +43,79 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
-        for number in STOP_SIGNALS:
-            signal.signal(number, self.receive)
+        take(self.receive)
+        expecting.clear()
+        signal.set_wakeup_fd(-1)
 
     def receive(self, _number: int, _frame: FrameType | None) -> None:
         self.received = True
 
 
-def end_with_launcher() -> None:
-    """Let this rank save and leave when its launcher is killed: nobody else would end it."""
-    if os.environ.get("MASTER_PORT", "0") == "0" or "LOCAL_RANK" not in os.environ:
-        os.environ[LAUNCHER] = str(os.getpid())  # Fabric's rank 0, and it starts the others
-        return
-    with suppress(OSError, AttributeError):  # Linux alone can do it
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    # loading torch has taken seconds: nobody tells what happened before
-    remedy = "start again: the run goes on from its last checkpoint, if it has one"
-    leave_if([("the launcher was killed", remedy)] if launcher_is_gone() else [], status=1)
+expecting: list[Callable[[int], None]] = []  # how this process ends of a signal, until then
 
 
-def launcher_is_gone() -> bool:
-    """Whether what has started this rank is no more. What torchrun starts does not know its pid."""
-    if TORCHRUN not in os.environ:
-        return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # rank 0 will hold the store
-        return os.getppid() == 1 and not is_python(1)
-    return agent_is_gone()
+def expect(stop: Callable[[int], None]) -> None:
+    """Raise Stopped for a signal until a StopRequest is made; or, where nobody hears, call `stop`.
 
+    Python tells a signal when torch comes back, and that may wait for other ranks for long.
+    """
+    expecting[:] = [stop]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
 
-def is_python(pid: int) -> bool:
-    """Whether a process, as torchrun where it is the first of a container, runs our Python."""
-    try:
-        return Path(f"/proc/{pid}/exe").samefile("/proc/self/exe")
-    except OSError:  # another user's
-        return False
-
-
-def wait_for(ranks: mp.ProcessContext) -> None:
-    """Wait for the ranks that this process has started, and tell them what asks it to stop."""
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        for pid in filter(None, ranks.pids()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    for number in STOP_SIGNALS:
-        signal.signal(number, forward)
-    try:
-        while not ranks.join():
+    def listen() -> None:
+        while (number := os.read(reader, 1)[0]) not in taken:
             pass
-    except mp.ProcessExitedException as error:
-        if error.exit_code > 0:  # the rank has said why
-            sys.exit(error.exit_code)
-        remedy = "start again: the run goes on from its last checkpoint, if it has one"
-        if -error.exit_code not in STOP_SIGNALS:
-            remedy = f"was the memory full? {remedy}"
-        fact = f"rank {error.error_index} was ended by {error.signal_name}"
-        print(f"error: {fact}\nhint: {remedy}", file=sys.stderr)
-        sys.exit(128 - error.exit_code)
+        time.sleep(2)
+        for end in expecting:
+            end(number)
+
+    Thread(target=listen, name="signals", daemon=True).start()
+    take(interrupt)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=forget)
+    hear()
 
 
-def end_with_parent(_worker: int) -> None:
-    """Let a loader's worker end with its rank, however that ends.
+def interrupt(number: int, _frame: FrameType | None) -> None:
+    expecting.clear()
+    for other in taken:  # to be asked once is enough
+        signal.signal(other, signal.SIG_IGN)
+    raise Stopped(number)
 
-    torch looks at the parent, which is the forkserver here; and that lives as long as its workers.
+
+taken: set[int] = set()  # the signals that this process answers
+
+
+def take(answer: Callable[[int, FrameType | None], None]) -> None:
+    """Answer all signals that would end this process, whoever sends them.
+
+    What is ignored stays so, as with nohup; and what a library answers is left to it.
     """
-    rank = parent_process()
-    assert rank is not None, "a worker has been started by a rank"
+    free = (signal.SIG_DFL, signal.default_int_handler)
+    others = {getattr(signal, f"SIG{name}", 0) for name in OTHERS}
+    ends = {
+        number for number in signal.valid_signals() - others if signal.getsignal(number) in free
+    }
+    taken.update(ends, ALWAYS)
+    for number in taken:
+        signal.signal(number, answer)
 
-    def end() -> None:
-        rank.join()
-        os._exit(1)
 
-    Thread(target=end, daemon=True).start()
+def forget() -> None:
+    """Let a process that was forked from this one be ended as any other."""
+    signal.set_wakeup_fd(-1)
+    for number in taken:
+        signal.signal(number, signal.SIG_DFL)
 
 
-def start_forkserver() -> None:
-    """Start what starts the loader's workers, all deaf to signals: the rank alone is to answer.
-
-    Launchers and terminals signal every process that they find, and a rank without its workers
-    cannot finish the step. What is blocked here stays so in the processes that are started. It
-    loads once what takes long, and a worker that it forks has that already.
-    """
-    forkserver.set_forkserver_preload([name for name in HEAVY if name in sys.modules])
+def deafen() -> None:
+    """Let this process, and those that it starts now, hear nothing until they call `hear`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    resource_tracker.ensure_running()  # needed by the next line but one, and unblocks signals
+    resource_tracker.ensure_running()  # needed to start processes, and unblocks signals
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    forkserver.ensure_running()
+
+
+def hear() -> None:
+    """Answer signals again, those that have come meanwhile first."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

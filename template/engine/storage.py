@@ -10,41 +10,31 @@ import pickle
 import shutil
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
+from engine.checksum import Summed, size_and_crc32
 from engine.errors import leave_if
+from engine.hints import is_disk
+from engine.resources import disk
 
 FORMAT = 1  # a reader refuses newer ones
 STATE = "state.pt"
 MANIFEST = "manifest.json"
-ROTTEN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # gone, or unreadable for good
-
-
-class Summed:
-    """A file that knows the size and the CRC32 of what was written into it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.size, self.crc32 = file, 0, 0
-
-    def write(self, block: bytes) -> int:
-        self.crc32 = zlib.crc32(block, self.crc32)
-        self.size += len(block)
-        return self.file.write(block)
-
-    def flush(self) -> None:
-        self.file.flush()
+# gone, or unreadable for good
+ROTTEN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ELOOP)
 
 
 def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     """Write the state and a manifest with the facts; raises OSError and leaves no half folder."""
     sweep(final.parent)
     staging = final.with_name(f".{final.name}.tmp")
-    staging.mkdir(parents=True)
+    refused: list[OSError] = []  # what the disk says; torch may say something else then
     try:
+        staging.mkdir(parents=True)
         with (staging / STATE).open("wb") as file:  # given a path, torch raises no OSError
-            summed = Summed(file)
+            summed = Summed(file, refused)
             torch.save(state, summed)  # type: ignore[arg-type]  # it asks for write and flush alone
         files = {STATE: [summed.size, summed.crc32]}
         (staging / MANIFEST).write_text(manifest_text({"format": FORMAT, **facts, "files": files}))
@@ -52,7 +42,9 @@ def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
             sync(path)
     except (OSError, RuntimeError) as error:  # the latter: torch, when it closes what is half done
         shutil.rmtree(staging, ignore_errors=True)
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        cause = refused[0] if refused else error
+        where = f" {disk(final)}" if is_disk(cause) else ""
+        raise OSError(f"{type(cause).__name__}: {cause}{where}") from error
     remove(final)  # a damaged one that this run has passed again
     staging.rename(final)
     sync(final.parent)
@@ -128,15 +120,6 @@ def damage(folder: Path, manifest: dict[str, Any]) -> str | None:
     except (ValueError, KeyError, TypeError):
         return f"{MANIFEST} is not there or does not match its checksum"
     return None
-
-
-def size_and_crc32(path: Path) -> list[int]:
-    """[bytes, CRC32] of a file."""
-    crc32 = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            crc32 = zlib.crc32(block, crc32)
-    return [path.stat().st_size, crc32]
 
 
 def sync(path: Path) -> None:

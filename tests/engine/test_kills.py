@@ -389,7 +389,7 @@ def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
         path.rename(final)
     final.mkdir(parents=True, exist_ok=True)
     with (final / STATE).open("wb") as file:
-        summed = Summed(file)
+        summed = Summed(file, [])
         torch.save(state, summed)
     files = {STATE: [summed.size, summed.crc32]}
     (final / MANIFEST).write_text(manifest_text({"format": FORMAT, **facts, "files": files}))

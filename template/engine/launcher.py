@@ -1,0 +1,94 @@
+"""What starts the ranks, and how it and they end with each other.
+
+torchrun, Fabric's rank 0, or the parent of mp.spawn: the last two are of this project, and say how
+a rank has ended that could not say so itself.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from config import Config
+from engine import first_cause, output, peers, run_dir, signals
+from engine.errors import leave_if
+from engine.hints import of_ending
+from engine.launch import LAUNCHER, TORCHRUN, agent_is_gone
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def speaks() -> bool:
+    """Whether this rank has a launcher of this project, which tells of lost ranks."""
+    return os.environ.get(LAUNCHER) == str(os.getppid())
+
+
+def end_with_launcher() -> None:
+    """Let this rank save and leave when its launcher is killed: nobody else would end it."""
+    if os.environ.get("MASTER_PORT", "0") == "0" or "LOCAL_RANK" not in os.environ:
+        os.environ[LAUNCHER] = str(os.getpid())  # Fabric's rank 0, and it starts the others
+        return
+    with suppress(OSError, AttributeError):  # Linux alone can do it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # loading torch has taken seconds: nobody tells what happened before
+    remedy = "start again: the run goes on from its last checkpoint, if it has one"
+    leave_if([("the launcher was killed", remedy)] if launcher_is_gone() else [], status=1)
+
+
+def launcher_is_gone() -> bool:
+    """Whether what has started this rank is no more. What torchrun starts does not know its pid."""
+    if TORCHRUN not in os.environ:
+        return os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # rank 0 will hold the store
+        return os.getppid() == 1 and not is_python(1)
+    return agent_is_gone()
+
+
+def is_python(pid: int) -> bool:
+    """Whether a process, as torchrun where it is the first of a container, runs our Python."""
+    try:
+        return Path(f"/proc/{pid}/exe").samefile("/proc/self/exe")
+    except OSError:  # another user's
+        return False
+
+
+def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> None:
+    """Wait for the ranks that this process has started, and tell them what asks it to stop.
+
+    Where one ends without a word, this is the word.
+    """
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        for pid in filter(None, ranks.pids()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    output.guard()
+    signals.take(forward)
+    signals.hear()
+    # that it ends the others, too, is no news
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    left: list[int] = []  # the ranks that have left with status 0, the first one first
+    try:
+        while not ranks.join():
+            codes = [process.exitcode for process in ranks.processes]
+            left += [rank for rank, code in enumerate(codes) if code == 0 and rank not in left]
+    except mp.ProcessExitedException as error:
+        rank, code = error.error_index, error.exit_code
+        state = run_dir.state(config.run_dir)
+        mine = state.get("pid") in ranks.pids() and state["state"] == "running"
+        if left and mine:  # in the midst of the run
+            rank, code = left[0], 0
+        if not first_cause.told(store) and (mine or code < 0):
+            fact = f"rank {rank} {peers.describe(code)}"
+            print(f"error: {fact}\nhint: {of_ending(fact)}", file=sys.stderr, flush=True)
+            if mine:
+                run_dir.tell_failure(config.run_dir, fact)
+        sys.exit(error.exit_code if error.exit_code > 0 else 128 - error.exit_code)
