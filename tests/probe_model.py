@@ -45,6 +45,8 @@ def fail() -> None:
     record(fault=time.monotonic())
     if os.environ.get("PROBE_CHILD") and os.fork() == 0:
         record(child=os.getpid())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
         time.sleep(60)  # it holds the connections of this rank open
         os._exit(0)
     if FAULT.startswith("SIG"):

@@ -55,8 +55,8 @@ def fail(error: BaseException, config: Config) -> NoReturn:
     """End this rank. The first that failed speaks, and speaks last; all others wait for it."""
     failing.set()
     if is_loss(error):
-        lose(peers.loss(2) or f"rank {this_rank()} lost another rank: {summary(error)}", config)
-        leave(1)
+        loss = peers.loss(2) or f"rank {this_rank()} lost another rank: {summary(error)}"
+        leave(lose(loss, config))
     if is_disk(error):
         error.add_note(disk(Path(getattr(error, "filename", None) or config.run_dir)))
     mine = f"rank {this_rank()} failed: {type(error).__name__}: {summary(error)}"
@@ -73,10 +73,13 @@ def fail(error: BaseException, config: Config) -> NoReturn:
     leave(1)
 
 
-def lose(mine: str, config: Config) -> None:
-    """Say which rank was lost, where neither it nor a launcher of this project does."""
+def lose(mine: str, config: Config) -> int:
+    """Say which rank was lost, where neither it nor a launcher of this project does.
+
+    Gives the exit status.
+    """
     if launcher.speaks():
-        return
+        return launcher.LOST
     # a rank that waited for too long tells the run directory alone
     why = run_dir.failure(config.run_dir) or first_cause.agree(mine, wait=True)
     if why == mine:
@@ -84,6 +87,7 @@ def lose(mine: str, config: Config) -> None:
     else:
         time.sleep(3)  # a launcher ends all when one leaves
     run_dir.tell_failure(config.run_dir, why)
+    return 1
 
 
 def outlive(config: Config, loss: str) -> None:
@@ -91,8 +95,7 @@ def outlive(config: Config, loss: str) -> None:
     time.sleep(3)
     if not failing.is_set():
         async_writer.wait()  # a checkpoint that is nearly done
-        lose(loss, config)
-        os._exit(1)
+        os._exit(lose(loss, config))
 
 
 def stop(number: int, config: Config, at_once: bool = False) -> None:

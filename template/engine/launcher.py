@@ -22,6 +22,7 @@ from engine.errors import leave_if
 from engine.hints import of_ending
 from engine.launch import LAUNCHER, TORCHRUN, agent_is_gone
 
+LOST = 76  # the exit status of a rank that has lost another and leaves it to its launcher to say so
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -75,20 +76,28 @@ def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> 
     signals.hear()
     # that it ends the others, too, is no news
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    left: list[int] = []  # the ranks that have left with status 0, the first one first
     try:
         while not ranks.join():
-            codes = [process.exitcode for process in ranks.processes]
-            left += [rank for rank, code in enumerate(codes) if code == 0 and rank not in left]
+            pass
     except mp.ProcessExitedException as error:
+        codes = dict(enumerate(process.exitcode or 0 for process in ranks.processes))
         rank, code = error.error_index, error.exit_code
-        state = run_dir.state(config.run_dir)
-        mine = state.get("pid") in ranks.pids() and state["state"] == "running"
-        if left and mine:  # in the midst of the run
-            rank, code = left[0], 0
-        if not first_cause.told(store) and (mine or code < 0):
-            fact = f"rank {rank} {peers.describe(code)}"
-            print(f"error: {fact}\nhint: {of_ending(fact)}", file=sys.stderr, flush=True)
-            if mine:
-                run_dir.tell_failure(config.run_dir, fact)
-        sys.exit(error.exit_code if error.exit_code > 0 else 128 - error.exit_code)
+        if (
+            code == LOST
+        ):  # the one it lost was not seen: a child of it holds its pipe to this process
+            ended = sorted(((code == 0, rank) for rank, code in codes.items() if code != LOST))
+            rank = ended[0][1] if ended else rank
+        tell(rank, codes[rank], store, config, ranks.pids())
+        sys.exit(code if (code := codes[rank]) > 0 else 128 - code if code else 1)
+
+
+def tell(rank: int, code: int, store: dist.TCPStore, config: Config, pids: list[int]) -> None:
+    """Say how a rank ended, unless somebody has said why."""
+    state = run_dir.state(config.run_dir)
+    running = state.get("pid") in pids and state.get("state") == "running"
+    if first_cause.told(store) or not (running or code < 0):
+        return
+    fact = f"rank {rank} {peers.describe(code)}"
+    print(f"error: {fact}\nhint: {of_ending(fact)}", file=sys.stderr, flush=True)
+    if running:
+        run_dir.tell_failure(config.run_dir, fact)
