@@ -48,6 +48,9 @@ def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
         leave_if([("no data on this machine", "copy it here")])
     if os.environ.get("PROBE_DATA") == "exit" and this_rank() == "0":
         sys.exit("no data at all")
+    if os.environ.get("PROBE_SLOW") in (this_rank(), "all"):
+        print("preparing", flush=True)
+        time.sleep(60)
     if os.environ.get("PROBE_DATA") == "fork" and os.fork() == 0:
         time.sleep(60)  # as a tool that prepares data in the background
         os._exit(0)

@@ -3,7 +3,6 @@
 import faulthandler
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -101,11 +100,11 @@ def outlive(config: Config, loss: str) -> None:
 def stop(number: int, config: Config, at_once: bool = False) -> None:
     """End this rank before its first step, as somebody asked: nothing is lost."""
     failing.set()
-    name = signal.Signals(number).name
-    mine = f"rank {this_rank()} was stopped by {name} before the first step: nothing is lost"
+    asked = f"was stopped by {signals.name(number)}"
+    mine = f"rank {this_rank()} {asked} before the first step: nothing is lost"
     if is_first():
         run_dir.tell_stop(config.run_dir, mine)
-    heard = is_first() or not launcher.speaks()
+    heard = is_first() or launcher.LAUNCHER not in os.environ
     if heard and first_cause.agree(mine, wait=False) == mine:
         print(mine, file=sys.stderr, flush=True)
     if at_once:

@@ -67,6 +67,12 @@ def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> 
     """
 
     def forward(number: int, _frame: FrameType | None) -> None:
+        if run_dir.state(config.run_dir).get("pid") not in ranks.pids():  # they are loading torch
+            signals.ignore()
+            for process in ranks.processes:
+                process.kill()
+            print(f"stopped by {signals.name(number)} before the first step: nothing is lost")
+            sys.exit(128 + number)
         for pid in filter(None, ranks.pids()):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -6,7 +6,6 @@ holds its connections open.
 
 import os
 import select
-import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,8 @@ from threading import Event, Thread
 from threading import enumerate as threads
 
 import torch.distributed as dist
+
+from engine import signals
 
 EXIT_CODE = 52  # of /proc/PID/stat, counted from 1 (proc_pid_stat(5))
 # Lightning's, which kills this process, too, within 5 s and without a word about its cause
@@ -102,6 +103,4 @@ def describe(exit_code: int) -> str:
     """How a process ended, of its exit code: negative, where a signal has ended it."""
     if exit_code >= 0:
         return f"left with status {exit_code} and without a word"
-    with suppress(ValueError):
-        return f"was ended by {signal.Signals(-exit_code).name}"
-    return f"was ended by signal {-exit_code}"
+    return f"was ended by {signals.name(-exit_code)}"

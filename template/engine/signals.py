@@ -23,6 +23,7 @@ OTHERS = (
 def watch() -> None:
     """End the run when a rank waits for too long from now on (watchdog.py)."""
     watchdog.progress(watchdog.START)
+    deafen()  # the ranks that Fabric starts now; of this one another thread than this hears
 
 
 class Stopped(KeyboardInterrupt):
@@ -46,6 +47,7 @@ class StopRequest:
         take(self.receive)
         expecting.clear()
         signal.set_wakeup_fd(-1)
+        hear()
 
     def receive(self, _number: int, _frame: FrameType | None) -> None:
         self.received = True
@@ -79,8 +81,7 @@ def expect(stop: Callable[[int], None]) -> None:
 
 def interrupt(number: int, _frame: FrameType | None) -> None:
     expecting.clear()
-    for other in taken:  # to be asked once is enough
-        signal.signal(other, signal.SIG_IGN)
+    ignore()
     raise Stopped(number)
 
 
@@ -100,6 +101,20 @@ def take(answer: Callable[[int, FrameType | None], None]) -> None:
     taken.update(ends, ALWAYS)
     for number in taken:
         signal.signal(number, answer)
+
+
+def ignore() -> None:
+    """Take no further notice: to be asked once is enough."""
+    for number in taken:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def name(number: int) -> str:
+    """SIGTERM, or the number of one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of those for own purposes (signal(7), real-time signals)
+        return f"signal {number}"
 
 
 def forget() -> None:
