@@ -1,5 +1,6 @@
 """How a run fails: soon, on all ranks, and with the first cause as its last word."""
 
+import atexit
 import faulthandler
 import multiprocessing
 import os
@@ -30,6 +31,7 @@ def guarded(main: Main) -> Main:
     def run(config: Config) -> None:
         try:
             signals.expect(partial(stop, config=config, at_once=True))
+            atexit.register(launcher.sweep)
             output.guard()
             faulthandler.enable(all_threads=False)  # of an error in C: the line that led there
             if is_first():

@@ -60,6 +60,18 @@ def is_python(pid: int) -> bool:
         return False
 
 
+def sweep() -> None:
+    """Remove the empty folders that torchrun's agent makes for each start, and leaves.
+
+    With --log-dir they are elsewhere, and with --redirects not empty.
+    """
+    mine = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))
+    for top in (path for path in mine.parents if path.name.startswith("torchelastic_")):
+        for folder, _, _ in os.walk(top, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+
+
 def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> None:
     """Wait for the ranks that this process has started, and tell them what asks it to stop.
 

@@ -72,5 +72,5 @@ def disk(path: Path) -> str:
             place = place.parent
         total, _, free = shutil.disk_usage(place)
     except OSError as error:  # it does not answer any more
-        return f"on the disk of `{path}` ({error.strerror})"
-    return f"on the disk `{place}`, of whose {total / 2**20:.4g} MiB {free / 2**20:.4g} are free"
+        return f"disk of `{path}` ({error.strerror})"
+    return f"disk `{place}` ({free / 2**20:,.1f} of {total / 2**20:,.1f} MiB free)"

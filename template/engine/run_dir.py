@@ -23,6 +23,29 @@ held: list[IO[str]] = []  # the lock of this process, which the system takes bac
 found: list[dict[str, Any]] = []  # what the directory said before, where its run was over
 
 
+def problems(run_dir: Path) -> list[tuple[str, str]]:
+    """Why a directory cannot be made or written: (fact, remedy), or nothing."""
+    try:
+        # of a link that leads nowhere, the link
+        place = next(path for path in (run_dir, *run_dir.parents) if os.path.lexists(path))
+        writable = os.access(place, os.W_OK | os.X_OK)
+        longest = max(len(os.fsencode(part)) for part in ("", *run_dir.parts))
+        limit = os.pathconf(place, "PC_NAME_MAX") if place.is_dir() else longest
+    except (OSError, ValueError) as error:  # a part above may not be looked into
+        return [(f"run_dir `{run_dir}`: {error}", "set another --run_dir")]
+    if not place.is_dir():
+        what = "a link that leads nowhere" if place.is_symlink() else "a file"
+        return [(f"run_dir `{run_dir}`: `{place}` is {what}", "set --run_dir runs/new")]
+    if longest > limit:
+        fact = (
+            f"run_dir `{run_dir}` has a name of {longest} bytes, and at most {limit} are possible"
+        )
+        return [(fact, "set a shorter --run_dir")]
+    if not writable:
+        return [(f"run_dir `{run_dir}`: `{place}` is not writable", "set another --run_dir")]
+    return []
+
+
 def take(run_dir: Path) -> None:
     """Keep other runs out of the directory; ends the program where one is at work in it.
 

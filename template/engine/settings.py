@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from config import RANGES, Config
-from engine import launch
+from engine import launch, run_dir
 from engine.errors import is_first, leave_if
 
 # they say where and how a run is done and not what it does, so they are not saved with it
@@ -90,11 +90,8 @@ def to_toml(config: Config) -> str:
 
 def device_problems(config: Config) -> list[tuple[str, str]]:
     """Why a run cannot be started here: (fact, remedy) each."""
-    place = next(path for path in (config.run_dir, *config.run_dir.parents) if path.exists())
-    if not place.is_dir():
-        return [(f"run_dir `{config.run_dir}`: `{place}` is a file", "set --run_dir runs/new")]
-    if not os.access(place, os.W_OK | os.X_OK):
-        return [(f"run_dir `{config.run_dir}`: `{place}` is not writable", "set another --run_dir")]
+    if found := run_dir.problems(config.run_dir):
+        return found
     asked, launched = config.devices, int(os.environ.get("LOCAL_WORLD_SIZE", 0))
     gpus = torch.cuda.device_count()
     if asked < 0:

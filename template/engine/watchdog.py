@@ -6,6 +6,7 @@ A rank that hangs, or that somebody stopped, keeps all others waiting without a 
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -75,7 +76,8 @@ def progress(limit: float = 0) -> None:
 def give_up(config: Config, waited: str, old: set[Stack]) -> None:
     """Write where this rank is; the first of those that can speak sums up."""
     rank, world_size = this_rank(), config.processes * config.nodes
-    rank_0 = run_dir.state(config.run_dir).get("pid")
+    state = run_dir.state(config.run_dir)
+    rank_0 = state.get("pid") if state.get("host") == socket.gethostname() else None
     path = stacks_file(config, rank)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from config import Config
-from engine import checkpoint, retention, storage
+from engine import checkpoint, checksum, retention, storage
 from model import build_model
 from optimizer import build_optimizer
 
@@ -262,7 +262,8 @@ def test_what_the_disk_refuses_ends_the_run_in_two_lines_and_loses_nothing(
     assert caught.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith("error: cannot save step 4 in ")
-    assert "No space left on device\nhint: " in error
+    assert "No space left on device, disk `" in error
+    assert "free)\nhint: " in error
     assert newest(config) == (3, folder(config, 3))
 
 
@@ -315,7 +316,7 @@ def test_a_file_with_code_in_it_is_not_loaded(
     path = folder(config, 3) / "state.pt"
     torch.save({"model": Harm()}, path)
     manifest = storage.facts(folder(config, 3))
-    manifest["files"] = {"state.pt": storage.size_and_crc32(path)}
+    manifest["files"] = {"state.pt": checksum.size_and_crc32(path)}
     (folder(config, 3) / "manifest.json").write_text(storage.manifest_text(manifest))
     net = build_model(config)
     with pytest.raises(SystemExit):

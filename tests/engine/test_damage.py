@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from config import Config
 from conftest import fork, launch, make, metrics, train
-from engine import checkpoint, retention, storage
+from engine import checkpoint, checksum, retention, storage
 from model import build_model
 from optimizer import build_optimizer
 from probe import disk_at
@@ -169,7 +169,7 @@ def alone() -> Iterator[None]:
 
 STAGES = {
     "make its folder": (Path, "mkdir"),
-    "write": (storage.Summed, "write"),
+    "write": (checksum.Summed, "write"),
     "sync": (storage, "sync"),
     "rename": (Path, "rename"),
 }
@@ -199,7 +199,7 @@ def test_a_disk_that_refuses_at_a_save_ends_the_run_in_two_lines_and_loses_nothi
         assert caught.value.code == 1
         fact, remedy = capsys.readouterr().err.splitlines()
         assert fact.startswith("error: cannot save ")
-        assert fact.endswith(os.strerror(number))
+        assert f"{os.strerror(number)}, disk `" in fact
         assert remedy == "hint: mend the cause and start again: the run goes on"
         assert checkpoint.newest(config)[0] == 2
         checkpoint.save(3, net, optimizer, config, None, True)

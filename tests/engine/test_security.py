@@ -26,7 +26,7 @@ from torch import nn
 
 from config import Config
 from conftest import TEMPLATE, fork, launch, make, represented
-from engine import checkpoint, inference, storage
+from engine import checkpoint, checksum, inference, storage
 from engine.settings import to_toml
 from model import build_model
 from optimizer import build_optimizer
@@ -151,7 +151,7 @@ def planted(alone: None, tmp_path: Path) -> Planted:  # noqa: ARG001
             storage.read(folder), f"touch {tmp_path}/harmed"
         )
         (folder / "state.pt").write_bytes(content)
-        files = {"state.pt": storage.size_and_crc32(folder / "state.pt")}
+        files = {"state.pt": checksum.size_and_crc32(folder / "state.pt")}
         text = storage.manifest_text(storage.facts(folder) | {"files": files})
         (folder / "manifest.json").write_text(text)
         assert storage.damage(folder, storage.facts(folder)) is None

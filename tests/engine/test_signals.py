@@ -1,0 +1,97 @@
+"""Every request to stop is heard, and nothing else is taken for one."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from conftest import MODULES, Result, fork
+
+# of a program: errors in it, job control, and what ends nobody
+OTHERS = "KILL STOP SEGV BUS FPE ILL ABRT TRAP SYS CHLD CONT TSTP TTIN TTOU URG WINCH PIPE XFSZ"
+
+
+def program(folder: Path, code: str) -> Result:
+    """Run some Python with the modules of a project, in a process of its own."""
+    file = folder / "program.py"
+    begin = f"import os, signal, sys, time\nsys.path.insert(0, {str(MODULES / 'digits')!r})\n"
+    file.write_text(f"{begin}from engine import signals\n{dedent(code)}")
+    return fork(["python", str(file)], folder)
+
+
+def test_every_signal_that_ends_a_program_is_kept_until_the_step_is_done(tmp_path: Path) -> None:
+    """Also real-time signals, and the CPU time that is used up (SIGXCPU)."""
+    code = f"""
+    others = {{getattr(signal, "SIG" + name) for name in {OTHERS.split()}}}
+    for number in sorted(signal.valid_signals() - others):
+        request = signals.StopRequest()
+        os.kill(os.getpid(), number)
+        print(int(number) if request.received else f"{{number}} is not heard")
+    """
+    ended = program(tmp_path, code)
+    assert ended.status == 0, ended.err
+    heard = set(map(int, ended.out.split()))
+    assert {1, 2, 3, 10, 12, 14, 15, 24, 34, 64} <= heard
+
+
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [("SIGHUP", "signal.SIG_IGN"), ("SIGALRM", "lambda *_: print('mine')")],
+)
+def test_what_is_ignored_or_answered_by_others_stays_so(
+    number: str, answer: str, tmp_path: Path
+) -> None:
+    """As nohup ignores; and as a library answers that reads with a time limit."""
+    code = f"""
+    signal.signal(signal.{number}, {answer})
+    signals.expect(lambda number: os._exit(3))
+    request = signals.StopRequest()
+    os.kill(os.getpid(), signal.{number})
+    print(request.received)
+    """
+    ended = program(tmp_path, code)
+    assert ended.out == ("mine\nFalse\n" if "mine" in answer else "False\n"), ended.err
+
+
+def test_what_a_rank_has_forked_ends_of_a_signal_and_the_rank_does_not(tmp_path: Path) -> None:
+    """As multiprocessing's Pool ends its processes."""
+    code = """
+    signals.expect(lambda number: os._exit(3))
+    child = os.fork()
+    if child == 0:
+        time.sleep(20)
+        os._exit(0)
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    time.sleep(2.5)
+    print("goes on")
+    """
+    assert program(tmp_path, code).out == "-15\ngoes on\n"
+
+
+@pytest.mark.parametrize("inside", ["Python", "C"])
+def test_before_the_first_step_a_signal_ends_a_process_wherever_it_is(
+    inside: str, tmp_path: Path
+) -> None:
+    waits = {
+        "Python": "time.sleep(20)",
+        # a lock that is never free, as where torch waits for other ranks
+        "C": "import ctypes; lock = ctypes.create_string_buffer(128); c = ctypes.CDLL(None); "
+        "c.pthread_mutex_lock(lock); c.pthread_mutex_lock(lock)",
+    }
+    code = f"""
+    from threading import Timer
+    def stop(number):
+        print("heard beside", number, flush=True)
+        os._exit(128 + number)
+    signals.deafen()
+    signals.expect(stop)
+    Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    try:
+        {waits[inside]}
+    except signals.Stopped as stopped:
+        print("heard", stopped.number)
+    """
+    ended = program(tmp_path, code)
+    assert ended.out == ("heard 15\n" if inside == "Python" else "heard beside 15\n"), ended.err
