@@ -40,7 +40,7 @@ ground
     memmap         datasets in files of any size
     resources      what this process may use and has used: cores, memory
     random_state   seeds, and the states of random generators
-    launch         who started this process, and what variables say of other starts
+    variables      who started this process, and what variables say of other starts
     hints          what an exception means, and what to do
     errors         a fact and a remedy, told by one rank
 """

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
-from engine import launch, launcher, peers
+from engine import launcher, peers, variables
 from engine.errors import leave_if
 from engine.resources import cores
 
@@ -25,12 +25,12 @@ def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> No
     """Set the variables that torchrun sets, in a process that no launcher started.
 
     By default they make a run of this one process. With a port, somebody holds a store there.
-    What another launch has left counts for nothing, or ends the program (launch.py).
+    What another launch has left counts for nothing, or ends the program (variables.py).
     """
-    leave_if(launch.problems(), status=1)
+    leave_if(variables.problems(), status=1)
     if "LOCAL_RANK" in os.environ:
         return
-    os.environ.setdefault(launch.LAUNCHER, str(os.getpid()))  # this one, where there is no other
+    os.environ.setdefault(variables.LAUNCHER, str(os.getpid()))  # this one, where there is no other
     os.environ |= {"RANK": str(local_rank), "LOCAL_RANK": str(local_rank)}
     os.environ |= {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -49,10 +49,10 @@ def open_store() -> dist.TCPStore:
     network interfaces. Ends the program where a launcher has started this process already.
     """
     if "LOCAL_RANK" in os.environ:
-        left = f"of an older launch: unset LOCAL_RANK {launch.TORCHRUN} {launch.LAUNCHER}"
+        left = f"of an older launch: unset LOCAL_RANK {variables.TORCHRUN} {variables.LAUNCHER}"
         remedy = f"python train.py --devices 2, which nothing else starts; {left}"
         leave_if([("train.py starts its processes itself", remedy)])
-    os.environ[launch.LAUNCHER] = str(os.getpid())
+    os.environ[variables.LAUNCHER] = str(os.getpid())
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     return dist.TCPStore(

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from engine.launch import launched
+from engine.variables import launched
 
 
 def this_rank() -> int:

@@ -10,7 +10,7 @@ import tyro
 from torch import nn
 
 from config import Config
-from engine import launch, retention, storage
+from engine import retention, storage, variables
 from engine.distributed import set_precision
 from engine.errors import leave_if
 from engine.settings import toml_flags
@@ -65,7 +65,7 @@ def export(net: nn.Module, path: Path) -> None:
 
 def problems(options: object, largest: dict[str, int]) -> list[tuple[str, str]]:
     """Which options are not in 0..largest: (fact, remedy) each."""
-    launch.drop(launch.OF_A_RANK)  # this program is nobody's rank, so it speaks
+    variables.drop(variables.OF_A_RANK)  # this program is nobody's rank, so it speaks
     found = []
     for name, high in largest.items():
         value = getattr(options, name)

@@ -20,7 +20,7 @@ from config import Config
 from engine import first_cause, output, peers, run_dir, signals
 from engine.errors import leave_if
 from engine.hints import of_ending
-from engine.launch import LAUNCHER, TORCHRUN, agent_is_gone
+from engine.variables import LAUNCHER, TORCHRUN, agent_is_gone
 
 LOST = 76  # the exit status of a rank that has lost another and leaves it to its launcher to say so
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from config import RANGES, Config
-from engine import launch, run_dir
+from engine import run_dir, variables
 from engine.errors import is_first, leave_if
 
 # they say where and how a run is done and not what it does, so they are not saved with it
@@ -30,7 +30,7 @@ def parse(sizes: bool = True) -> Config:
     Where they are wrong: all problems, and status 2, before the process group exists, so nobody
     waits for a rank that left. `sizes=False` is for a program that does not train.
     """
-    leave_if(launch.problems(), status=1)
+    leave_if(variables.problems(), status=1)
     flags = sys.argv[1:]
     file = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     file.add_argument("--config", nargs="?")
@@ -105,7 +105,7 @@ def device_problems(config: Config) -> list[tuple[str, str]]:
             f"ranks `{total}`, but processes here x machines: {config.processes} x {config.nodes}"
         )
         return [(fact, "start as many on each machine: the same --nproc-per-node")]
-    off = [name for name in launch.NO_COMPILER if os.environ.get(name) == "1"]
+    off = [name for name in variables.NO_COMPILER if os.environ.get(name) == "1"]
     if config.compile and off:
         return [(f"compile is set, and `{off[0]}=1` too", f"unset {off[0]}, or set --no-compile")]
     if gpus and config.processes > gpus:

@@ -21,8 +21,7 @@ from conftest import (
     train,
     weights,
 )
-from engine import agreement
-from engine import launch as launched
+from engine import agreement, variables
 from engine.errors import Refusal, is_first, leave_if
 from engine.settings import device_problems
 from scaffold.catalog.methods import METHODS
@@ -56,7 +55,7 @@ LIBRARIES = {
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test change what is set, and let it be as before after it."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    for name in (launched.LAUNCHER, *filter(FOREIGN.fullmatch, list(os.environ))):
+    for name in (variables.LAUNCHER, *filter(FOREIGN.fullmatch, list(os.environ))):
         os.environ.pop(name, None)
 
 
@@ -111,11 +110,11 @@ def test_the_launcher_that_is_gone_is_named(
 )
 def test_each_variable_of_several_processes_is_named(left: dict[str, str]) -> None:
     os.environ.update(left)
-    ((fact, remedy),) = launched.problems()
+    ((fact, remedy),) = variables.problems()
     assert any(f"`{name}" in fact for name in left)
     for name in re.findall(r"unset (.*)", remedy)[0].split():
         os.environ.pop(name, None)
-    assert not launched.problems(), "the remedy works"
+    assert not variables.problems(), "the remedy works"
     assert is_first(), "it speaks"
 
 
@@ -129,8 +128,8 @@ def test_each_variable_of_several_processes_is_named(left: dict[str, str]) -> No
 )
 def test_nothing_is_left_of_what_does_not_count(left: dict[str, str]) -> None:
     os.environ.update(left)
-    assert not launched.problems()
-    assert not launched.launched()
+    assert not variables.problems()
+    assert not variables.launched()
     kept = re.compile("SLURM_.*|PMI_SIZE")
     assert not [name for name in left if name in os.environ and not kept.fullmatch(name)]
 
@@ -139,12 +138,12 @@ def test_nothing_is_left_of_what_does_not_count(left: dict[str, str]) -> None:
     "given",
     [
         AGENT | {"TORCHELASTIC_USE_AGENT_STORE": "False"},
-        {launched.LAUNCHER: "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "NODE_RANK": "0"},
+        {variables.LAUNCHER: "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "NODE_RANK": "0"},
     ],
 )
 def test_a_rank_of_a_launcher_keeps_its_variables(given: dict[str, str]) -> None:
     os.environ.update(given | LIBRARIES)
-    assert not launched.problems()
+    assert not variables.problems()
     assert {name: os.environ.get(name) for name in given | LIBRARIES} == {
         name: given.get(name) for name in given | LIBRARIES
     }
@@ -219,7 +218,7 @@ def test_no_variable_of_a_library_changes_what_the_settings_say(
     torch.testing.assert_close(weights(a, 3), weights(b, 3), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", launched.NO_COMPILER)
+@pytest.mark.parametrize("name", variables.NO_COMPILER)
 def test_a_compiler_that_a_variable_switches_off_is_missed(
     name: str, projects: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -245,7 +244,7 @@ def test_machines_that_start_different_numbers_are_refused(tmp_path: Path) -> No
 
 def test_accelerate_launch_that_starts_too_few_is_refused() -> None:
     os.environ.update(ACCELERATE_MIXED_PRECISION="no", MASTER_ADDR="127.0.0.1", MASTER_PORT="29500")
-    ((fact, remedy),) = launched.problems()
+    ((fact, remedy),) = variables.problems()
     assert fact.startswith("`accelerate launch` was asked for several processes")
     assert remedy.startswith("torchrun ")
 
