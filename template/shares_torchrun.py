@@ -10,7 +10,6 @@ import torch.distributed as dist
 
 # isort: split
 # what the method imports; torchrun: nothing
-
 # isort: split
 from config import Config
 from engine import distributed

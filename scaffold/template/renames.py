@@ -116,6 +116,27 @@ BY_RELEASE = {
             **_moved({"engine.metrics": ["peak_memory"]}, "engine.resources"),
         }
     ),
+    "0.6.0": Renames(
+        names={
+            **_moved(
+                {"engine.signals": ["end_with_launcher", "launcher_is_gone", "wait_for"]},
+                "engine.launcher",
+            ),
+            **_moved(
+                {"engine.signals": ["end_with_parent", "start_forkserver", "HEAVY"]},
+                "engine.workers",
+            ),
+            **_moved({"engine.signals": ["LAUNCHER"]}, "engine.variables"),
+            **_moved(
+                {"engine.run_dir": ["OVER", "failure", "tell", "tell_failure", "tell_refusal"]},
+                "engine.run_state",
+            ),
+            ("engine.run_dir", "STATE"): ("engine.run_state", "FILE"),
+            ("engine.run_dir", "state"): ("engine.run_state", "read"),
+            **_moved({"engine.storage": ["size_and_crc32"]}, "engine.checksum"),
+            ("engine.failures", "first_cause"): ("engine.first_cause", "agree"),
+        }
+    ),
 }
 
 

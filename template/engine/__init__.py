@@ -30,7 +30,8 @@ processes
     peers          the other ranks of this machine: that one is gone
     first_cause    which rank failed first
     watchdog       ends a run in which nothing moves any more
-    run_dir        one run at a time in a directory, and how it ended
+    run_dir        one run at a time in a directory
+    run_state      how the run of a directory does, or ended
 
 ground
     storage        folders that are whole or not there

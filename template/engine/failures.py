@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from config import Config
-from engine import async_writer, first_cause, launcher, output, peers, run_dir, signals, watchdog
+from engine import (
+    async_writer,
+    first_cause,
+    launcher,
+    output,
+    peers,
+    run_dir,
+    run_state,
+    signals,
+    watchdog,
+)
 from engine.errors import Refusal, is_first, this_rank
 from engine.hints import hint, is_disk, is_loss, of_ending, summary
 from engine.resources import disk
@@ -70,7 +80,7 @@ def fail(error: BaseException, config: Config) -> NoReturn:
     else:
         print(f"{mine}, too", file=sys.stderr, flush=True)
         time.sleep(3)  # a launcher ends all when one leaves
-    run_dir.tell_failure(config.run_dir, why)
+    run_state.tell_failure(config.run_dir, why)
     leave(1)
 
 
@@ -82,12 +92,12 @@ def lose(mine: str, config: Config) -> int:
     if launcher.speaks():
         return launcher.LOST
     # a rank that waited for too long tells the run directory alone
-    why = run_dir.failure(config.run_dir) or first_cause.agree(mine, wait=True)
+    why = run_state.failure(config.run_dir) or first_cause.agree(mine, wait=True)
     if why == mine:
         print(f"error: {why}\nhint: {of_ending(why)}", file=sys.stderr, flush=True)
     else:
         time.sleep(3)  # a launcher ends all when one leaves
-    run_dir.tell_failure(config.run_dir, why)
+    run_state.tell_failure(config.run_dir, why)
     return 1
 
 
@@ -105,8 +115,8 @@ def stop(number: int, config: Config, at_once: bool = False) -> None:
     asked = f"was stopped by {signals.name(number)}"
     mine = f"rank {this_rank()} {asked} before the first step: nothing is lost"
     if is_first():
-        run_dir.tell_stop(config.run_dir, mine)
-    heard = is_first() or launcher.LAUNCHER not in os.environ
+        run_state.tell_stop(config.run_dir, mine)
+    heard = is_first() or variables.LAUNCHER not in os.environ
     if heard and first_cause.agree(mine, wait=False) == mine:
         print(mine, file=sys.stderr, flush=True)
     if at_once:
@@ -121,7 +131,7 @@ def refuse(error: Refusal, config: Config) -> NoReturn:
     why = first_cause.agree(mine, wait=False)
     if why == mine and not is_first():
         print(f"error: {mine}\nhint: {error.remedy}", file=sys.stderr, flush=True)
-    run_dir.tell_refusal(config.run_dir, why)
+    run_state.tell_refusal(config.run_dir, why)
     time.sleep(1)  # the store may be in this process: let the others ask it
     leave(error.status)
 

@@ -17,7 +17,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from config import Config
-from engine import first_cause, output, peers, run_dir, signals
+from engine import first_cause, output, peers, run_state, signals
 from engine.errors import leave_if
 from engine.hints import of_ending
 from engine.variables import LAUNCHER, TORCHRUN, agent_is_gone
@@ -79,7 +79,7 @@ def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> 
     """
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        if run_dir.state(config.run_dir).get("pid") not in ranks.pids():  # they are loading torch
+        if run_state.read(config.run_dir).get("pid") not in ranks.pids():  # they are loading torch
             signals.ignore()
             for process in ranks.processes:
                 process.kill()
@@ -111,11 +111,11 @@ def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> 
 
 def tell(rank: int, code: int, store: dist.TCPStore, config: Config, pids: list[int]) -> None:
     """Say how a rank ended, unless somebody has said why."""
-    state = run_dir.state(config.run_dir)
+    state = run_state.read(config.run_dir)
     running = state.get("pid") in pids and state.get("state") == "running"
     if first_cause.told(store) or not (running or code < 0):
         return
     fact = f"rank {rank} {peers.describe(code)}"
     print(f"error: {fact}\nhint: {of_ending(fact)}", file=sys.stderr, flush=True)
     if running:
-        run_dir.tell_failure(config.run_dir, fact)
+        run_state.tell_failure(config.run_dir, fact)

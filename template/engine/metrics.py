@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Config
-from engine import run_dir, watchdog
+from engine import run_state, watchdog
 from engine.resources import peak_memory
 from engine.settings import to_toml
 
@@ -133,7 +133,7 @@ class Log:
             if self.tracker:
                 self.tracker.close()
             done = self.step >= self.config.steps
-            run_dir.tell(self.config.run_dir, "finished" if done else "preempted", step=self.step)
+            run_state.tell(self.config.run_dir, "finished" if done else "preempted", step=self.step)
 
 
 def kept_lines(path: Path, last_step: int) -> list[str]:

@@ -15,7 +15,7 @@ from threading import Thread, main_thread
 from types import FrameType
 
 from config import Config
-from engine import run_dir
+from engine import run_state
 from engine.errors import this_rank
 
 START = 300  # seconds until the first step is done: processes meet, workers start, kernels compile
@@ -76,7 +76,7 @@ def progress(limit: float = 0) -> None:
 def give_up(config: Config, waited: str, old: set[Stack]) -> None:
     """Write where this rank is; the first of those that can speak sums up."""
     rank, world_size = this_rank(), config.processes * config.nodes
-    state = run_dir.state(config.run_dir)
+    state = run_state.read(config.run_dir)
     rank_0 = state.get("pid") if state.get("host") == socket.gethostname() else None
     path = stacks_file(config, rank)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def give_up(config: Config, waited: str, old: set[Stack]) -> None:
     # a rehearsal (--check) has a directory for each rank
     others = range(0 if config.check else world_size)
     silent = [f"rank {other} gives no sign" for other in others if other not in told]
-    if run_dir.failure(config.run_dir):
+    if run_state.failure(config.run_dir):
         pass  # it waited for a rank that has said why
     elif rank == min(told):
         places = [told[other] for other in sorted(told)]
@@ -102,7 +102,7 @@ def give_up(config: Config, waited: str, old: set[Stack]) -> None:
             file=sys.stderr,
             flush=True,
         )
-        run_dir.tell_failure(config.run_dir, why)
+        run_state.tell_failure(config.run_dir, why)
     else:
         time.sleep(1)
     if silent:

@@ -137,7 +137,7 @@ def test_what_is_out_of_reach_or_of_a_newer_format_stays_and_counts_for_nothing(
     path = folder(config, 2) / "manifest.json"
     path.write_text(storage.manifest_text(json.loads(path.read_text()) | {"format": 2}))
     retention.known.clear()
-    size_and_crc32 = storage.size_and_crc32
+    size_and_crc32 = checksum.size_and_crc32
 
     def unreachable(path: Path) -> list[int]:
         if path.parent == folder(config, 3):
@@ -155,7 +155,7 @@ def test_each_is_read_once_however_many_saves_there_are(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    size_and_crc32 = storage.size_and_crc32
+    size_and_crc32 = checksum.size_and_crc32
 
     def counted(path: Path) -> list[int]:
         read.append(path.parent)

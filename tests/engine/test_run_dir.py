@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine import run_dir
+from engine import run_dir, run_state
 
 # what launchers set, for each start another port or id; Fabric's rank 0 has nothing yet
 TORCHRUN = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "1"}
@@ -24,9 +24,9 @@ OTHERS: dict[str, dict[str, str]] = {
     "nothing": {},
 }
 TELLS: dict[str, Callable[[Path], None]] = {
-    "failure": lambda folder: run_dir.tell_failure(folder, "no memory"),
-    "refusal": lambda folder: run_dir.tell_refusal(folder, "no memory"),
-    "end": lambda folder: run_dir.tell(folder, "preempted", step=0),
+    "failure": lambda folder: run_state.tell_failure(folder, "no memory"),
+    "refusal": lambda folder: run_state.tell_refusal(folder, "no memory"),
+    "end": lambda folder: run_state.tell(folder, "preempted", step=0),
 }
 
 
@@ -72,8 +72,8 @@ def test_a_start_on_another_machine_under_the_same_port_is_another_one(
     run_dir.take(tmp_path)
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
     be(1, SPAWN)
-    run_dir.tell_failure(tmp_path, "no memory")
-    assert run_dir.state(tmp_path)["state"] == "running"
+    run_state.tell_failure(tmp_path, "no memory")
+    assert run_state.read(tmp_path)["state"] == "running"
 
 
 @pytest.mark.parametrize("fabric", [False, True], ids=["a launcher", "rank 0 is the launcher"])
@@ -84,9 +84,9 @@ def test_each_rank_of_the_run_itself_may_say_why_it_fails(
     be(0, {} if fabric else TORCHRUN)
     run_dir.take(tmp_path)
     be(1, SPAWN if fabric else TORCHRUN, parent=os.getpid() if fabric else 1)
-    assert run_dir.failure(tmp_path) is None
-    run_dir.tell_failure(tmp_path, "no memory")
-    run_dir.tell_failure(tmp_path, "another rank is gone")
-    assert run_dir.failure(tmp_path) == "no memory"
+    assert run_state.failure(tmp_path) is None
+    run_state.tell_failure(tmp_path, "no memory")
+    run_state.tell_failure(tmp_path, "another rank is gone")
+    assert run_state.failure(tmp_path) == "no memory"
     be(1, TORCHRUN | {"MASTER_PORT": "29501"})
-    assert run_dir.failure(tmp_path) is None  # it is the failure of another run
+    assert run_state.failure(tmp_path) is None  # it is the failure of another run

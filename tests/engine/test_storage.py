@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine import run_dir, storage
+from engine import run_dir, run_state, storage
 from engine.checksum import Summed
 from probe import disk_at
 
@@ -75,5 +75,5 @@ def test_what_a_killed_writer_of_the_state_left_goes(
     with disk_at(tmp_path / "disk", "size=4k") as disk:
         (disk / "full").write_bytes(bytes(4096))
         with pytest.raises(OSError, match="No space"):
-            run_dir.tell(disk, "running")
+            run_state.tell(disk, "running")
         assert [path.name for path in disk.iterdir()] == ["full"]
