@@ -7,6 +7,7 @@ else; and libraries have some that say other than the settings of a run. None of
 import os
 import re
 import socket
+from pathlib import Path
 
 LAUNCHER = "LAUNCHER_PID"  # set by a launcher of this project for the ranks that it starts
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # set by torchrun, which is in `accelerate launch` as well
@@ -44,7 +45,7 @@ def problems() -> list[tuple[str, str]]:
         return []
     if TORCHRUN in os.environ and all(number(name) >= 0 for name in GIVEN):
         os.environ.pop("NODE_RANK", None)  # torchrun says GROUP_RANK, and Lightning reads both
-        if not agent_is_gone():
+        if given_by_python() and not agent_is_gone():
             return []
         fact = f"the launcher of this process is gone (`{TORCHRUN}`)"
         remedy = "start again: the run goes on from its last checkpoint, if it has one"
@@ -74,6 +75,22 @@ def number(name: str) -> int:
     """What a variable says, -1 where it is not set or no number."""
     value = os.environ.get(name, "")
     return int(value) if value.isdecimal() else -1
+
+
+def given_by_python() -> bool:
+    """Whether torchrun's variables come from a program in Python, as it is one, and no shell.
+
+    Of those from which this process descends, it is the nearest that was started without them.
+    """
+    pid = os.getpid()
+    try:
+        while f"{TORCHRUN}=".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if pid == 0:  # all of a container has them
+                return False
+        return "python" in Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:  # not Linux, or another user's process
+        return True
 
 
 def agent_is_gone() -> bool:

@@ -150,6 +150,19 @@ def test_a_rank_of_a_launcher_keeps_its_variables(given: dict[str, str]) -> None
     assert not is_first()
 
 
+def test_torchrun_s_variables_count_where_a_python_gave_them(projects: dict[str, Path]) -> None:
+    """From a shell they are left over, also where nobody can ask whether a store is there."""
+    told = 'python -c "from engine import launch; print(launch.problems())"'
+    given = AGENT | {"TORCHELASTIC_USE_AGENT_STORE": "False"}
+    exported = " ".join(f"{name}={value}" for name, value in given.items())
+    by_shell = run(f"export {exported}; {told}; true", projects["torchrun"])
+    assert "the launcher of this process is gone" in by_shell.out
+    # this is a Python; and between torchrun and a rank there may be a shell
+    for line in (f"{told}; true", f"bash -c '{told}; true'; true"):
+        given_by_us = run(line, projects["torchrun"], env=environment(**given))
+        assert given_by_us.out == "[]\n", given_by_us.err
+
+
 def test_who_has_no_launcher_speaks(
     projects: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
