@@ -15,20 +15,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from config import Config
-from engine import (
-    async_writer,
-    first_cause,
-    launcher,
-    output,
-    peers,
-    run_dir,
-    run_state,
-    signals,
-    watchdog,
-)
+from engine import first_cause, launcher, output, peers, run_dir, run_state, signals, watchdog
+from engine.async_writer import finish
 from engine.errors import Refusal, is_first, this_rank
 from engine.hints import hint, is_disk, is_loss, of_ending, summary
 from engine.resources import disk
+from engine.variables import LAUNCHER
 
 Main = Callable[[Config], None]  # the training of one rank
 failing = threading.Event()  # whether this rank is about to end
@@ -116,7 +108,7 @@ def stop(number: int, config: Config, at_once: bool = False) -> None:
     mine = f"rank {this_rank()} {asked} before the first step: nothing is lost"
     if is_first():
         run_state.tell_stop(config.run_dir, mine)
-    heard = is_first() or variables.LAUNCHER not in os.environ
+    heard = is_first() or LAUNCHER not in os.environ
     if heard and first_cause.agree(mine, wait=False) == mine:
         print(mine, file=sys.stderr, flush=True)
     if at_once:
@@ -139,7 +131,7 @@ def refuse(error: Refusal, config: Config) -> NoReturn:
 def leave(status: int) -> NoReturn:
     """End this process: it waits for no worker, and not for long for what else has to be closed."""
     with suppress(OSError):
-        async_writer.finish()
+        finish()
     for worker in multiprocessing.active_children():
         worker.kill()
     if any(thread.name == first_cause.ASKING for thread in threading.enumerate()):
