@@ -36,6 +36,7 @@ processes
 ground
     storage        folders that are whole or not there
     checksum       size and CRC32 of a file
+    interrupt      Ctrl-C while torch is being loaded
     output         what is printed, and never ends a run
     async_writer   writes beside the training
     memmap         datasets in files of any size

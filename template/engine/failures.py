@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from config import Config
 from engine import first_cause, launcher, output, peers, run_dir, run_state, signals, watchdog
-from engine.async_writer import finish
+from engine.async_writer import finish, wait
 from engine.errors import Refusal, is_first, this_rank
 from engine.hints import hint, is_disk, is_loss, of_ending, summary
 from engine.resources import disk
@@ -32,14 +32,12 @@ def guarded(main: Main) -> Main:
     @wraps(main)
     def run(config: Config) -> None:
         try:
-            signals.expect(partial(stop, config=config, at_once=True))
-            atexit.register(launcher.sweep)
-            output.guard()
-            faulthandler.enable(all_threads=False)  # of an error in C: the line that led there
-            if is_first():
-                run_dir.take(config.run_dir)
-            watchdog.start(config)
-            peers.start(partial(outlive, config))
+            begin(config)
+        except signals.Stopped as error:
+            stop(error.number, config)
+        except OSError as error:  # as when the disk is still full
+            fail(error, config)
+        try:
             main(config)
         except signals.Stopped as error:
             stop(error.number, config)
@@ -52,6 +50,18 @@ def guarded(main: Main) -> Main:
             fail(error, config)
 
     return run
+
+
+def begin(config: Config) -> None:
+    """Take the run directory, and watch over this rank; ends the program where a run is at work."""
+    signals.expect(partial(stop, config=config, at_once=True))
+    atexit.register(launcher.sweep)
+    output.guard()
+    faulthandler.enable(all_threads=False)  # of an error in C: the line that led there
+    if is_first():
+        run_dir.take(config.run_dir)
+    watchdog.start(config)
+    peers.start(partial(outlive, config))
 
 
 def fail(error: BaseException, config: Config) -> NoReturn:
@@ -97,7 +107,7 @@ def outlive(config: Config, loss: str) -> None:
     """End this rank when another is gone, and what waits for that one sees nothing of it."""
     time.sleep(3)
     if not failing.is_set():
-        async_writer.wait()  # a checkpoint that is nearly done
+        wait()  # a checkpoint that is nearly done
         os._exit(lose(loss, config))
 
 

@@ -152,7 +152,7 @@ def test_a_rank_of_a_launcher_keeps_its_variables(given: dict[str, str]) -> None
 
 def test_torchrun_s_variables_count_where_a_python_gave_them(projects: dict[str, Path]) -> None:
     """From a shell they are left over, also where nobody can ask whether a store is there."""
-    told = 'python -c "from engine import launch; print(launch.problems())"'
+    told = 'python -c "from engine import variables; print(variables.problems())"'
     given = AGENT | {"TORCHELASTIC_USE_AGENT_STORE": "False"}
     exported = " ".join(f"{name}={value}" for name, value in given.items())
     by_shell = run(f"export {exported}; {told}; true", projects["torchrun"])

@@ -71,7 +71,7 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
         "engine/async_writer.py", "engine/batch.py", "engine/check.py", "engine/checkpoint.py",
         "engine/checksum.py", "engine/culprit.py", "engine/dataloader.py",
         "engine/distributed.py", "engine/errors.py", "engine/evaluation.py", "engine/failures.py",
-        "engine/first_cause.py", "engine/hints.py", "engine/inference.py",
+        "engine/first_cause.py", "engine/hints.py", "engine/inference.py", "engine/interrupt.py",
         "engine/launcher.py", "engine/memmap.py", "engine/metrics.py", "engine/output.py",
         "engine/peers.py", "engine/profiling.py", "engine/random_state.py", "engine/reader.py",
         "engine/replicas.py", "engine/resources.py", "engine/retention.py", "engine/run_dir.py",
