@@ -8,6 +8,9 @@ from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.git.run import AGAIN, QUIET, failed, git
 from scaffold.names import printable
 
+# what git says where there is no repository, and not one that it distrusts or that is broken
+NOWHERE = "not a git repository (or any"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -36,7 +39,7 @@ def find_place(root: Path) -> Place:
     found = git(root, "rev-parse", *wanted)
     told = found.stdout.split("\n")
     if len(told) < 5:
-        if "not a git repository" not in found.stderr:  # as one that belongs to somebody else
+        if NOWHERE not in found.stderr:  # as one that belongs to somebody else
             raise failed(root, found.stderr, AGAIN)
         raise ScaffoldError(
             f"`{printable(str(root))}` is in no git repository, so nothing could be undone",

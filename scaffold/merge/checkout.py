@@ -13,6 +13,7 @@ from scaffold.git.run import ask
 from scaffold.merge.changes import Change
 from scaffold.names import printable, some
 
+LINK = "120000"  # the mode of a link
 # what `ls-files --eol` tells of a file that is no text, and that its rules call one
 BREAKS = re.compile(r"i/-text +\S+ +attr/text(?!=auto)")
 
@@ -40,7 +41,8 @@ def check_out(place: Place, found: list[Change], folder: Path) -> None:
         if change.text and [mode for mode, *_ in change.before] == [change.text[0]]:
             path = place.prefix + change.name
             shutil.copymode(folder / "before" / path, room / path, follow_symlinks=False)
-    if any(_blob(room / path, text[1]) != text[1] for path, (text,) in texts.items()):
+    files = {path: text[1] for path, (text,) in texts.items() if text[0] != LINK}
+    if any(_blob(room / path, blob) != blob for path, blob in files.items()):
         _check_data(place, ask(room, "ls-files", "--eol", "-z", **variables).split("\0"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from scaffold import __version__
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import files_in
+from scaffold.git.repository import NOWHERE
 from scaffold.git.run import QUIET, failed, git
 from scaffold.names import pasted
 from scaffold.signals import end_if_signalled
@@ -80,10 +81,10 @@ def _check_place(path: Path, other: str) -> None:
 def inside_repository(folder: Path) -> bool:
     """Whether git keeps this folder already.
 
-    Raises ScaffoldError where git will not say: a repository that it distrusts is one.
+    Raises ScaffoldError where git will not say: one that it distrusts, or that is broken.
     """
     answer = git(folder, "rev-parse", "--is-inside-work-tree")
-    if answer.returncode != 0 and "not a git repository" not in answer.stderr:
+    if answer.returncode != 0 and NOWHERE not in answer.stderr:
         raise failed(folder, answer.stderr, NO_GIT)
     return answer.stdout.strip() == "true"
 

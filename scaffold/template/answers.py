@@ -127,8 +127,8 @@ def _events(path: Path, lines: list[str]) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse("\n".join(lines), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        is_scanner = isinstance(error, yaml.scanner.ScannerError)
-        mark = (error.context_mark if is_scanner else None) or error.problem_mark
+        begun = isinstance(error, yaml.scanner.ScannerError)  # what it cannot end, it has begun
+        mark = (error.context_mark if begun else None) or error.problem_mark
         raise _no_answer(path, lines, mark.line if mark else 0, "is no YAML") from error
 
 

@@ -411,6 +411,20 @@ def test_files_beside_those_of_a_move_are_nobody_elses(tmp_path: Path, project: 
     assert not (tmp_path / "outside").exists()
 
 
+def test_a_link_that_leads_nowhere_moves_with_its_folder(
+    tmp_path: Path, templates: Callable[..., None]
+) -> None:
+    templates({"old/a.py": TEXT, "old/b.py": TEXT}, {"new/a.py": TEXT, "new/b.py": TEXT})
+    root = made(tmp_path / "project", {"old/a.py": TEXT, "old/b.py": TEXT})
+    (root / "old/link").symlink_to("nowhere")
+    before = state(repository(root))
+    carry_out(later(root))
+    assert (root / "new/link").readlink() == Path("nowhere")
+    take_back(find_place(root))
+    assert state(root) == before
+    assert (root / "old/link").is_symlink()
+
+
 def test_a_folder_of_nothing_is_in_the_way(
     tmp_path: Path, templates: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

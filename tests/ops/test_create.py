@@ -628,6 +628,14 @@ def test_in_a_repository_that_git_distrusts_nothing_is_made_and_git_s_remedy_is_
         assert f"hint: git config --global --add safe.directory {root}; " in result.err
 
 
+def test_in_a_repository_that_is_broken_nothing_is_made(tmp_path: Path) -> None:
+    """As a worktree whose repository has gone."""
+    write(tmp_path, {"team/.git": "gitdir: /nowhere\n"})
+    result = scaffold("new", "--method", "fabric", "team/inner", folder=tmp_path)
+    assert is_refused(result, FAILURE, "git failed: fatal: not a git repository: /nowhere")
+    assert listing(tmp_path / "team") == [".git"]
+
+
 @pytest.mark.parametrize("kind", ["parameters", "count"])
 def test_a_trust_that_is_told_by_the_environment_is_honoured(kind: str, tmp_path: Path) -> None:
     root, user = repository(tmp_path / "team"), distrusting_git(tmp_path / "user")
