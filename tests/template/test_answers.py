@@ -95,7 +95,7 @@ def test_what_new_wrote_is_what_is_read(projects: dict[str, Path], method: str) 
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["a", "true.x", "e1", "x" * 64, "A-b_c.d", "None0"])
+@pytest.mark.parametrize("name", ["a", "no", "true.x", "e1", "x" * 64, "A-b_c.d", "None0"])
 def test_every_kind_of_name_is_read_as_it_was_given(name: str, tmp_path: Path) -> None:
     made = make(tmp_path / "made", "spawn", project_name=name, example="text", tracker="none")
     assert read_answers(made).values == {
