@@ -14,6 +14,7 @@ from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
 from scaffold.merge.changes import Change, changes
 from scaffold.merge.collisions import check_kinds
+from scaffold.merge.lists import settle
 from scaffold.merge.sandbox import Copy, contents, entry_in, stored, tree_of
 from scaffold.merge.soundness import LOOKED_AT, damage, lost_names
 from scaffold.template.answers import FILE
@@ -161,6 +162,8 @@ def _settle(copy: Copy, answers: bytes, has_conflicts: bool) -> Outcome:
         elif found == {1, 3} or (found == {3} and not two_names):
             outcome.left_out.append(name)
             copy.ask("rm", "--quiet", "--force", "--", f":(literal){name}")
+        elif found == {1, 2, 3} and settle(copy.folder / name):
+            copy.ask("add", "--force", "--", f":(literal){name}")
         else:
             outcome.conflicts[name] = _words(copy.folder / name, found)
     (copy.folder / FILE).write_bytes(answers)

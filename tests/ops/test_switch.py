@@ -366,3 +366,40 @@ def test_programs_side_by_side_in_a_folder_are_started_there(
     assert not carry_out(switching(root, "torchrun")).conflicts
     line = path.read_text().splitlines()[2]
     assert line == "torchrun --standalone --nproc-per-node 2 src/train.py"
+
+
+def test_a_line_right_beside_the_method_s_own_is_no_conflict(
+    quick: Callable[..., Path], tmp_path: Path
+) -> None:
+    """An import above and below, a dependency on either side; in a round of all methods."""
+    root = quick(tmp_path / "project", method="spawn")
+    for method, following in zip(METHODS, [*METHODS][1:] + [*METHODS][:1], strict=True):
+        for name, (opening, _, _, _, added) in LISTS.items():
+            path = root / name
+            lines = path.read_text().splitlines(keepends=True)
+            at = next(i for i, line in enumerate(lines) if line.startswith(opening)) + 1
+            at += name != "pyproject.toml"  # the comment behind `isort: split`
+            end = next(i for i in range(at, len(lines)) if not lines[i].strip())
+            for i, suffix in ((end, "_below"), (at, "_above")):
+                lines.insert(i, added.replace("einops", f"{method}{suffix}"))
+            path.write_text("".join(lines))
+        commit(root)
+        assert not carry_out(switching(root, following)).conflicts
+        commit(root)
+        for name in LISTS:
+            fresh = quick(tmp_path / f"{following} {name}", method=following) / name
+            ours = re.compile(rf".*({'|'.join(METHODS)})_(above|below).*\n")
+            text = (root / name).read_text()
+            assert len(ours.findall(text)) == 2 * (1 + [*METHODS].index(method))
+            assert ours.sub("", text) == fresh.read_text()
+
+
+def test_the_library_of_the_other_method_in_another_version_is_a_conflict(
+    quick: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = quick(tmp_path / "project", method="torchrun")
+    path = root / "pyproject.toml"
+    comment = "    # the library of the method; with native PyTorch none\n"
+    path.write_text(path.read_text().replace(comment, comment + '    "lightning==2.6.0",\n'))
+    commit(root)
+    assert set(carry_out(switching(root, "fabric")).conflicts) == {"pyproject.toml"}
