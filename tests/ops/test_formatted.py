@@ -16,6 +16,8 @@ from scaffold.ops.update import carry_out, rehearse, switching, updating
 from scaffold.staging import staging
 from scaffold.template.releases import template_of
 from scaffold.template.render import render
+from small_template import later, made
+from small_template import templates as templates
 
 WIDTHS = (79, 88, 100, 120)
 QUOTES = ("single", "double", "preserve")
@@ -70,8 +72,8 @@ def settings(root: Path, width: int, quotes: str) -> None:
 
 def test_a_fresh_project_stays_as_it_came(rendered: dict[str, Path], tmp_path: Path) -> None:
     """Whatever the formatter does without settings; with those that are shipped it does nothing."""
-    for method, made in rendered.items():
-        root = shutil.copytree(made, tmp_path / method)
+    for method, fresh in rendered.items():
+        root = shutil.copytree(fresh, tmp_path / method)
         before = content(root)
         ruff = str(BIN / "ruff")
         for words in (["format"], ["check", "--fix"]):
@@ -138,8 +140,8 @@ def test_an_update_adds_no_settings_to_those_of_a_team(
     monkeypatch.setenv("PATH", str(BIN), prepend=":")
     with staging(tmp_path) as room:
         answers = {"project_name": "digits", "method": "fabric"}
-        made = render(template_of("0.4.0", room), answers, room / "made")
-        root = Path(shutil.copytree(made, tmp_path / "top" / "digits"))
+        fresh = render(template_of("0.4.0", room), answers, room / "made")
+        root = Path(shutil.copytree(fresh, tmp_path / "top" / "digits"))
     text = (root / "pyproject.toml").read_text()
     where = {
         "pyproject": {"digits/pyproject.toml": text + "\n[tool.ruff]\nline-length = 88\n"},
@@ -155,6 +157,19 @@ def test_an_update_adds_no_settings_to_those_of_a_team(
     tool = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
     assert tool.get("ruff") == ({"line-length": 88} if kind == "pyproject" else None)
     assert not (root / ".pre-commit-config.yaml").exists()
+
+
+def test_code_in_a_readme_is_formatted_too(
+    tmp_path: Path, templates: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(BIN), prepend=":")
+    text = "# Ours\n\n```python\nfirst = 'a'\nsecond = 'b'\n```\n"
+    templates({"README.md": text}, {"README.md": text.replace("'b'", "'c'")})
+    root = repository(made(tmp_path / "project", {"README.md": text}))
+    formatted(root)
+    assert '"b"' in (root / "README.md").read_text()
+    assert not carry_out(later(root)).conflicts
+    assert (root / "README.md").read_text() == text.replace("b'", "c'").replace("'", '"')
 
 
 def fake(path: Path, does: str) -> Path:
