@@ -1,10 +1,15 @@
 """Draw the curves of runs from their metrics.jsonl: `python plot.py runs/a runs/b`."""
 
+# first, for a Ctrl-C while the others are loaded
+from engine import begin  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,7 +39,7 @@ def main() -> None:
     if not runs:
         leave("no run holds numbers", "wait until one trains or validates")
     try:
-        draw(runs).savefig(arguments.out, dpi=150)
+        save(draw(runs), arguments.out)
     except ImportError:
         leave("matplotlib is not installed", "pip install -e '.[plot]'")
     except (OSError, ValueError) as error:
@@ -111,6 +116,17 @@ def fill(panel: Any, name: str, runs: dict[str, Lines], colors: Callable[[int], 
         panel.set_ylim(bottom=0)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def save(figure: Any, out: Path) -> None:
+    """Write a picture as a whole, or leave what was there."""
+    beside = out.parent / f".{out.stem}{out.suffix or '.png'}"
+    try:
+        figure.savefig(beside, dpi=150)
+        beside.replace(out)
+    finally:
+        with suppress(OSError):
+            beside.unlink()
 
 
 def leave(fact: str, remedy: str) -> NoReturn:

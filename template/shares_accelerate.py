@@ -3,6 +3,10 @@
 torchrun --standalone --nproc-per-node 2 shares.py
 """
 
+# first, for a Ctrl-C while the others are loaded
+from engine import begin  # noqa: F401
+
+# isort: split
 import math
 
 import torch

@@ -3,6 +3,10 @@
 python shares.py --devices 2
 """
 
+# first, for a Ctrl-C while the others are loaded
+from engine import begin  # noqa: F401
+
+# isort: split
 import math
 
 import torch

@@ -38,6 +38,7 @@ ground
     checksum       size and CRC32 of a file
     interrupt      Ctrl-C while torch is being loaded
     output         what is printed, and never ends a run
+    begin          how programs that train nothing end: imported before all else
     async_writer   writes beside the training
     memmap         datasets in files of any size
     resources      what this process may use and has used: cores, memory
@@ -46,3 +47,11 @@ ground
     hints          what an exception means, and what to do
     errors         a fact and a remedy, told by one rank
 """
+
+import sys
+
+try:
+    import fcntl  # noqa: F401  # whether it is there is the question
+except ImportError:
+    fact = "error: this needs Linux or macOS, and Windows is neither"
+    sys.exit(f"{fact}\nhint: install and run it in WSL, Windows' own Linux: wsl --install")

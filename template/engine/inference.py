@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -55,9 +56,13 @@ def export(net: nn.Module, path: Path) -> None:
         from safetensors.torch import save_model
     except ImportError:
         leave_if([("safetensors is not installed", "pip install -e '.[export]'")], status=1)
+    beside = path.parent / f".{path.name}.tmp"
     try:
-        save_model(net, str(path))
+        save_model(net, str(beside))
+        beside.replace(path)  # whole, or as before
     except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            beside.unlink()
         leave_if([(f"cannot write `{path}`: {error}", "set --export to another file")], status=1)
     # what a program gives stands on stdout, and this is no part of it
     print(f"wrote {path}", file=sys.stderr)

@@ -3,6 +3,10 @@
 python predict.py --run_dir runs/default --count 10
 """
 
+# first, for a Ctrl-C while the others are loaded
+from engine import begin  # noqa: F401
+
+# isort: split
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

@@ -3,6 +3,10 @@
 python predict.py --run_dir runs/default --prompt "import " --length 200
 """
 
+# first, for a Ctrl-C while the others are loaded
+from engine import begin  # noqa: F401
+
+# isort: split
 import os
 from dataclasses import dataclass
 from pathlib import Path
