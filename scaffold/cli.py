@@ -8,7 +8,7 @@ from itertools import takewhile
 import click
 
 from scaffold import __version__, streams
-from scaffold.errors import CONFLICTS, FAILURE, PRECONDITION, USAGE, ScaffoldError
+from scaffold.errors import FAILURE, PRECONDITION, USAGE, ScaffoldError
 from scaffold.names import printable
 from scaffold.terminal import show_json
 
@@ -80,24 +80,25 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late: all is told
         streams.check(stdout, done is True)
     except ScaffoldError as error:
-        fail(error, error.fact, error.remedy, error.status)
+        fail(stdout, error, error.fact, error.remedy, error.status)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(USAGE)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "scaffold"
         fail(
+            stdout,
             error,
             printable(error.format_message().replace("\n\t", " ").rstrip(".")),
             f"{where} --help",
             USAGE,
         )
     except (click.Abort, KeyboardInterrupt) as error:  # at a question
-        fail(error, "interrupted", "nothing was changed", 130)
+        fail(stdout, error, "interrupted", "nothing was changed", 130)
     except OSError as error:
         what = error.strerror or str(error).partition("\n")[0]
         fact = f"{what}: `{printable(str(error.filename))}`" if error.filename else what
-        fail(error, fact, "mend the cause and run it again; --debug shows where", FAILURE)
+        fail(stdout, error, fact, "mend the cause and run it again; --debug shows where", FAILURE)
 
 
 def check_system() -> None:
@@ -110,11 +111,11 @@ def check_system() -> None:
         raise ScaffoldError(fact, remedy, PRECONDITION) from error
 
 
-def fail(error: BaseException, fact: str, remedy: str, status: int) -> None:
+def fail(stdout: streams.Outlet, error: BaseException, fact: str, remedy: str, status: int) -> None:
     """Say what is wrong and what to do, and end the program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # or it would be told again
-    # conflicts are told with what was done
-    if "--json" in takewhile("--".__ne__, sys.argv) and status != CONFLICTS:
+    # one object: a result that leaves something to its reader, as conflicts, says so itself
+    if "--json" in takewhile("--".__ne__, sys.argv) and not stdout.used:
         show_json(ScaffoldError(fact, remedy, status).as_dict())
     if "--debug" in sys.argv:
         raise error

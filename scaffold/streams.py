@@ -14,12 +14,14 @@ from scaffold.errors import FAILURE, ScaffoldError
 class Outlet(io.FileIO):
     """A stream that outlives its reader, who wants no more, and keeps why it cannot be written."""
 
+    used = False  # whether anything was to be written
     fault = ""
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w", closefd=False)
 
     def write(self, data: Any, /) -> int:
+        self.used = True
         try:
             return super().write(data)
         except OSError as error:

@@ -114,7 +114,7 @@ def test_what_was_done_is_no_failure_where_it_cannot_be_told(
 
 @pytest.mark.parametrize(
     ("words", "status"),
-    [("shares --json --ranks x", 2), ("choose", 2), ("switch --method ddp", 2), ("new torch", 2)],
+    [("shares --json --ranks x", 2), ("choose", 2), ("new torch", 2)],
 )
 def test_what_is_refused_is_refused_with_its_status(words: str, status: int, made: Path) -> None:
     for streams in STATES:
