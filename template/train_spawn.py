@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 # isort: split
 from config import Config
 from data import augment, build_datasets
-from engine import agreement, checkpoint, distributed, failures, launcher, profiling, signals
+from engine import agreement, checkpoint, distributed, failures, profiling, signals
 from engine.batch import to_device
 from engine.check import report
 from engine.dataloader import build_loader, build_val_loader
@@ -143,9 +143,8 @@ def start(local_rank: int, main: failures.Main, config: Config, port: int) -> No
 def launch(main: failures.Main, config: Config) -> None:
     """Start the processes of this machine. They meet in a store that this one holds open."""
     store = distributed.open_store()
-    signals.deafen()  # the ranks, too, until they can answer
     ranks = mp.spawn(start, (main, config, store.port), config.processes, join=False)
-    launcher.wait_for(ranks, store, config)
+    distributed.wait_for(ranks, store, config)
 
 
 if __name__ == "__main__":

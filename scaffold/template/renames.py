@@ -119,13 +119,14 @@ BY_RELEASE = {
     "0.6.0": Renames(
         names={
             **_moved(
-                {"engine.signals": ["end_with_launcher", "launcher_is_gone", "wait_for"]},
+                {"engine.signals": ["end_with_launcher", "launcher_is_gone"]},
                 "engine.launcher",
             ),
             **_moved(
                 {"engine.signals": ["end_with_parent", "start_forkserver", "HEAVY"]},
                 "engine.workers",
             ),
+            **_moved({"engine.distributed": ["threads_are_set"]}, "engine.resources"),
             **_moved({"engine.signals": ["LAUNCHER"]}, "engine.variables"),
             **_moved(
                 {"engine.run_dir": ["OVER", "failure", "tell", "tell_failure", "tell_refusal"]},
@@ -133,6 +134,7 @@ BY_RELEASE = {
             ),
             ("engine.run_dir", "STATE"): ("engine.run_state", "FILE"),
             ("engine.run_dir", "state"): ("engine.run_state", "read"),
+            ("engine.signals", "wait_for"): ("engine.distributed", "wait_for"),
             **_moved({"engine.storage": ["size_and_crc32"]}, "engine.checksum"),
             ("engine.failures", "first_cause"): ("engine.first_cause", "agree"),
         }

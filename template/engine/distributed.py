@@ -8,17 +8,17 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
-from engine import launcher, peers, variables
+from engine import launcher, peers, signals, variables
 from engine.errors import leave_if
-from engine.resources import cores
+from engine.resources import cores, threads_are_set
 
 
 def join_launcher(local_rank: int = 0, world_size: int = 1, port: int = 0) -> None:
@@ -53,6 +53,7 @@ def open_store() -> dist.TCPStore:
         remedy = f"python train.py --devices 2, which nothing else starts; {left}"
         leave_if([("train.py starts its processes itself", remedy)])
     os.environ[variables.LAUNCHER] = str(os.getpid())
+    signals.deafen()  # the ranks that are started now, too, until they can answer
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     return dist.TCPStore(
@@ -62,6 +63,11 @@ def open_store() -> dist.TCPStore:
         wait_for_workers=False,
         master_listen_fd=listener.detach(),
     )
+
+
+def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> None:
+    """Wait for the ranks that this process has started, and say how one ended that could not."""
+    launcher.wait_for(ranks, store, config)
 
 
 def prepare(config: Config) -> None:
@@ -88,18 +94,6 @@ def set_precision(config: Config) -> None:
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         # else convolutions are in TF32 whatever was asked for
         torch.backends.cudnn.set_flags(_allow_tf32=tf32)
-
-
-def threads_are_set() -> bool:
-    """Whether the user has set OMP_NUM_THREADS. torchrun gives its ranks a 1 of its own."""
-    name = "OMP_NUM_THREADS"
-    try:
-        launcher = Path(f"/proc/{os.getppid()}/environ").read_bytes()
-    except OSError:  # not Linux
-        return name in os.environ
-    return name in os.environ and (
-        "TORCHELASTIC_RUN_ID" not in os.environ or name.encode() in launcher
-    )
 
 
 def compiled(net: nn.Module, config: Config) -> nn.Module:

@@ -87,10 +87,7 @@ def fail(error: BaseException, config: Config) -> NoReturn:
 
 
 def lose(mine: str, config: Config) -> int:
-    """Say which rank was lost, where neither it nor a launcher of this project does.
-
-    Gives the exit status.
-    """
+    """Say which rank was lost, where no launcher of this project does; gives the exit status."""
     if launcher.speaks():
         return launcher.LOST
     # a rank that waited for too long tells the run directory alone
@@ -121,9 +118,7 @@ def stop(number: int, config: Config, at_once: bool = False) -> None:
     heard = is_first() or LAUNCHER not in os.environ
     if heard and first_cause.agree(mine, wait=False) == mine:
         print(mine, file=sys.stderr, flush=True)
-    if at_once:
-        os._exit(128 + number)
-    leave(128 + number)
+    (os._exit if at_once else leave)(128 + number)
 
 
 def refuse(error: Refusal, config: Config) -> NoReturn:

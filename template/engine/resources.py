@@ -74,3 +74,15 @@ def disk(path: Path) -> str:
     except OSError as error:  # it does not answer any more
         return f"disk of `{path}` ({error.strerror})"
     return f"disk `{place}` ({free / 2**20:,.1f} of {total / 2**20:,.1f} MiB free)"
+
+
+def threads_are_set() -> bool:
+    """Whether the user has set OMP_NUM_THREADS. torchrun gives its ranks a 1 of its own."""
+    name = "OMP_NUM_THREADS"
+    try:
+        launcher = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+    except OSError:  # not Linux
+        return name in os.environ
+    return name in os.environ and (
+        "TORCHELASTIC_RUN_ID" not in os.environ or name.encode() in launcher
+    )

@@ -147,7 +147,7 @@ def test_a_rank_has_its_part_of_the_cores(runs: tuple[Run, Run, Run]) -> None:
 
 def test_a_rank_keeps_the_threads_that_a_user_has_set() -> None:
     """What this process has set itself is no user's wish under torchrun, for its parent has not."""
-    code = "from engine import distributed; print(distributed.threads_are_set())"
+    code = "from engine import resources; print(resources.threads_are_set())"
     for launched in ("", "1"):
         env = environment(OMP_NUM_THREADS="1", TORCHELASTIC_RUN_ID=launched)
         result = run([sys.executable, "-c", code], MODULES / "digits", env=env)
