@@ -7,7 +7,6 @@ an import that swallows it.
 import os
 import signal
 import sys
-from contextlib import suppress
 from itertools import takewhile
 from types import FrameType
 
@@ -33,8 +32,10 @@ def leave(_number: int, _frame: FrameType | None) -> None:
     if "--json" in takewhile("--".__ne__, sys.argv):
         told[1] = f'{{\n  "error": "{FACT}",\n  "hint": "{REMEDY}",\n  "status": {STATUS}\n}}\n'
     for stream, text in told.items():
-        with suppress(OSError):  # closed, full, or without a reader
+        try:  # noqa: SIM105  # contextlib would be one more thing to load before this is heard
             os.write(stream, text.encode())
+        except OSError:  # closed, full, or without a reader
+            pass
     os._exit(STATUS)
 
 
