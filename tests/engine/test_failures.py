@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,9 @@ from typing import Any
 
 import pytest
 
+from config import Config
 from conftest import MODULES, environment, launch, launch_line, metrics, represented, run, start
+from engine import launcher, watchdog
 from probe import (
     ALL,
     FLAGS,
@@ -252,6 +255,38 @@ def test_a_run_that_is_stopped_before_its_first_step_says_so_at_once(
     )
     assert tracebacks(ended.result.err) == 0
     assert state(run_dir)["state"] == "preempted"
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+def test_the_first_rank_is_killed_only_where_its_number_is_of_this_machine(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of another machine may have the number of this one's parent."""
+    told = json.dumps({"state": "running", "pid": os.getppid(), "host": host})
+    (tmp_path / "run_state.json").write_text(told)
+    ended: list[int | None] = []
+    monkeypatch.setattr(watchdog, "kill_unheard", ended.append)
+    monkeypatch.setattr(watchdog, "PATIENCE", 0)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    watchdog.give_up(Config(run_dir=tmp_path), "1 s", set())
+    assert ended == [None if host == "elsewhere" else os.getppid()]
+
+
+def test_the_empty_folders_of_torchrun_go_and_what_is_in_others_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torchelastic_a/none_b", "torchelastic_c/none_d", "logs/none_e"):
+        folder = tmp_path / name / "attempt_0"
+        for rank in ("0", "1"):
+            (folder / rank).mkdir(parents=True)
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(folder / "0/error.json"))
+        if "_d" in name:
+            (folder / "1/stdout.log").write_text("said")
+        launcher.sweep()
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("attempt_0/*"))
+    kept = "torchelastic_c/none_d/attempt_0/1"
+    assert left == ["logs/none_e/attempt_0/0", "logs/none_e/attempt_0/1", kept]
 
 
 def test_the_stacks_of_a_run_that_hung_do_not_end_the_next(tmp_path: Path) -> None:

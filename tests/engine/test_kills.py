@@ -194,7 +194,9 @@ def check_words(blow: Blow, run: Attempt) -> None:
     if told["state"] == "preempted":
         assert told["step"] == newest(run.run_dir)
     if told["state"] == "failed":
-        assert re.match(r"rank [01] (failed|lost another rank): ", told["why"])
+        assert re.match(
+            r"rank [01] (failed: |lost another rank: |was ended by |ended without )", told["why"]
+        )
     # a killed writer leaves one folder, which the next one removes
     assert len(list(run.run_dir.glob("checkpoints/.*"))) <= 1
 
