@@ -23,7 +23,8 @@ OTHERS = (
 def watch() -> None:
     """End the run when a rank waits for too long from now on (watchdog.py)."""
     watchdog.progress(watchdog.START)
-    deafen()  # the ranks that Fabric starts now; of this one another thread than this hears
+    # the ranks that Fabric starts now, too; of this one another thread hears
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 class Stopped(KeyboardInterrupt):
@@ -125,7 +126,7 @@ def forget() -> None:
 
 
 def deafen() -> None:
-    """Let this process, and those that it starts now, hear nothing until they call `hear`."""
+    """Let this process, and those that multiprocessing starts now, hear nothing until `hear`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     resource_tracker.ensure_running()  # needed to start processes, and unblocks signals
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
