@@ -1,9 +1,6 @@
 """Draw the curves of runs from their metrics.jsonl: `python plot.py runs/a runs/b`."""
 
-# first, for a Ctrl-C while the others are loaded
-from engine import begin  # noqa: F401
-
-# isort: split
+import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
 import argparse
 import json
 import math

@@ -3,10 +3,7 @@
 python shares.py --devices 2
 """
 
-# first, for a Ctrl-C while the others are loaded
-from engine import begin  # noqa: F401
-
-# isort: split
+import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
 import math
 
 import torch

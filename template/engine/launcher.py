@@ -118,4 +118,4 @@ def tell(rank: int, code: int, store: dist.TCPStore, config: Config, pids: list[
     fact = f"rank {rank} {peers.describe(code)}"
     print(f"error: {fact}\nhint: {of_ending(fact)}", file=sys.stderr, flush=True)
     if running:
-        run_state.tell_failure(config.run_dir, fact)
+        run_state.tell_failure(config.run_dir, fact, is_ours=True)

@@ -28,7 +28,7 @@ def launch() -> str:
     return " ".join([address, *rest, *host])
 
 
-def is_ours(found: dict[str, Any]) -> bool:
+def of_this_run(found: dict[str, Any]) -> bool:
     """Whether a state is that of this run: rank 0 has the lock, others have rank 0's launcher."""
     if is_first():
         return bool(held)
@@ -52,14 +52,14 @@ def write(run_dir: Path, state: str, **facts: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
-def tell_failure(run_dir: Path, why: str) -> None:
+def tell_failure(run_dir: Path, why: str, is_ours: bool = False) -> None:
     """The same for a run that fails, if it is the first to say why; any of its ranks may do it.
 
-    Perhaps it fails because nothing can be written any more.
+    Perhaps it fails because nothing can be written any more. is_ours: known to be of this run.
     """
     with suppress(OSError):
         now = read(run_dir)
-        if now.get("state") == "running" and is_ours(now):
+        if now.get("state") == "running" and (is_ours or of_this_run(now)):
             known = {name: now.get(name) for name in ("pid", "host", "launch")}
             write(run_dir, "failed", why=why, **known)
 
@@ -67,7 +67,8 @@ def tell_failure(run_dir: Path, why: str) -> None:
 def tell_stop(run_dir: Path, why: str) -> None:
     """The same for a run that was stopped before it did anything: if it was over, it still is."""
     with suppress(OSError):
-        if read(run_dir).get("pid") == os.getpid():
+        now = read(run_dir)
+        if (now.get("pid"), now.get("state")) == (os.getpid(), "running"):
             for facts in found or [{"state": "preempted", "step": 0, "why": why}]:
                 tell(run_dir, **facts)
 
@@ -82,7 +83,7 @@ def tell_refusal(run_dir: Path, why: str) -> None:
 def failure(run_dir: Path) -> str | None:
     """Why this run fails, if one of its ranks has said it."""
     found = read(run_dir)
-    failed = found.get("state") == "failed" and is_ours(found)
+    failed = found.get("state") == "failed" and of_this_run(found)
     return str(found.get("why")) if failed else None
 
 

@@ -40,14 +40,14 @@ def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
         (staging / MANIFEST).write_text(manifest_text({"format": FORMAT, **facts, "files": files}))
         for path in (staging / STATE, staging / MANIFEST, staging):
             sync(path)
+        remove(final)  # a damaged one that this run has passed again
+        staging.rename(final)
+        sync(final.parent)
     except (OSError, RuntimeError) as error:  # the latter: torch, when it closes what is half done
         shutil.rmtree(staging, ignore_errors=True)
         cause = refused[0] if refused else error
         where = f", {disk(final)}" if is_disk(cause) else ""
         raise OSError(f"{type(cause).__name__}: {cause}{where}") from error
-    remove(final)  # a damaged one that this run has passed again
-    staging.rename(final)
-    sync(final.parent)
 
 
 def manifest_text(facts: dict[str, Any]) -> str:

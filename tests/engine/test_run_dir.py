@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine import run_dir, run_state
+from engine.variables import LAUNCHER
 
 # what launchers set, for each start another port or id; Fabric's rank 0 has nothing yet
 TORCHRUN = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "1"}
@@ -37,11 +38,11 @@ def be(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def be(rank: int, env: dict[str, str], held: Any = (), parent: int = 1) -> None:
         for name in ("LOCAL_RANK", *TORCHRUN, "TORCHELASTIC_RESTART_COUNT"):
             monkeypatch.delenv(name, raising=False)
-        for name, value in {"RANK": str(rank), **env}.items():
+        for name, value in {"RANK": str(rank), LAUNCHER: "1", **env}.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(run_dir, "held", list(held))
-        monkeypatch.setattr(run_dir, "found", [])
-        monkeypatch.setattr(run_dir, "PARENT", parent)
+        monkeypatch.setattr(run_state, "held", list(held))
+        monkeypatch.setattr(run_state, "found", [])
+        monkeypatch.setattr(run_state, "PARENT", parent)
 
     return be
 

@@ -69,7 +69,7 @@ def test_what_a_killed_writer_of_the_state_left_goes(
 ) -> None:
     left = tmp_path / ".run_state.json.123"
     left.touch()
-    monkeypatch.setattr(run_dir, "held", [])
+    monkeypatch.setattr(run_state, "held", [])
     run_dir.take(tmp_path)
     assert not left.exists()
     with disk_at(tmp_path / "disk", "size=4k") as disk:

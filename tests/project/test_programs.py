@@ -24,7 +24,7 @@ LINE = '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n'
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_begins_with_what_lets_it_end_well(name: str) -> None:
     body = ast.parse((TEMPLATE / name).read_text()).body
-    assert ast.unparse(body[1]) == "from engine import begin"
+    assert ast.unparse(body[1]) == "import engine.begin"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_ctrl_c_ends_it_without_a_word(project: Path) -> None:
-    program = "from engine import begin\nimport time\nprint('here', flush=True)\ntime.sleep(30)\n"
+    program = "import engine.begin\nimport time\nprint('here', flush=True)\ntime.sleep(30)\n"
     (project / "predict.py").write_text(program)
     process = subprocess.Popen(
         [sys.executable, "predict.py"],

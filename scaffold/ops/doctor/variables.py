@@ -14,7 +14,7 @@ from scaffold.template.source import root
 
 def findings(method: str | None) -> Iterator[Finding]:
     """All of them in turn; method: that of the project here, or None outside of one."""
-    launch = runpy.run_path(str(root() / "template" / "engine" / "launch.py"))
+    launch = runpy.run_path(str(root() / "template" / "engine" / "variables.py"))
     refused, dropped = rehearse(launch)
     of_libraries = [name for name in dropped if launch["OF_LIBRARIES"].fullmatch(name)]
     yield check_launch(refused, sorted(set(dropped) - set(of_libraries)), method)

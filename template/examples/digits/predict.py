@@ -3,10 +3,7 @@
 python predict.py --run_dir runs/default --count 10
 """
 
-# first, for a Ctrl-C while the others are loaded
-from engine import begin  # noqa: F401
-
-# isort: split
+import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

@@ -3,10 +3,7 @@
 python predict.py --run_dir runs/default --prompt "import " --length 200
 """
 
-# first, for a Ctrl-C while the others are loaded
-from engine import begin  # noqa: F401
-
-# isort: split
+import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
 import os
 from dataclasses import dataclass
 from pathlib import Path
