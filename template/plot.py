@@ -1,6 +1,6 @@
 """Draw the curves of runs from their metrics.jsonl: `python plot.py runs/a runs/b`."""
 
-import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
+from engine import begin  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 import argparse
 import json
 import math

@@ -3,7 +3,7 @@
 torchrun --standalone --nproc-per-node 2 shares.py
 """
 
-import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
+from engine import begin  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 import math
 
 import torch

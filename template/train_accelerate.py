@@ -4,7 +4,7 @@ torchrun --standalone --nproc-per-node 2 train.py
 accelerate launch --num_processes 2 train.py     (on GPUs; on a CPU it starts too few)
 """
 
-import engine.interrupt  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
+from engine import interrupt  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 from contextlib import nullcontext
 
 import torch

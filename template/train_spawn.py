@@ -3,7 +3,7 @@
 python train.py --devices 2
 """
 
-import engine.interrupt  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
+from engine import interrupt  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 from contextlib import nullcontext
 
 import torch

@@ -3,7 +3,7 @@
 torchrun --standalone --nproc-per-node 2 train.py
 """
 
-import engine.interrupt  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
+from engine import interrupt  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 from contextlib import nullcontext
 
 import torch

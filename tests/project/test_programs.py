@@ -1,4 +1,4 @@
-"""How the programs of a project that train nothing end: plot.py, predict.py and shares.py."""
+"""How the programs of a project end that train nothing, and train.py before it trains."""
 
 import ast
 import shutil
@@ -15,31 +15,45 @@ from torch import nn
 import plot
 from conftest import TEMPLATE, environment, represented, run
 from engine.inference import export
+from scaffold.catalog.methods import METHODS
 
 PROGRAMS = ["plot.py", *(f"examples/{name}/predict.py" for name in ("digits", "text"))]
-PROGRAMS += [f"shares_{name}.py" for name in ("spawn", "torchrun", "fabric", "accelerate")]
+PROGRAMS += [f"shares_{name}.py" for name in METHODS]
+BEGIN = dict.fromkeys(PROGRAMS, "begin") | {f"train_{name}.py": "interrupt" for name in METHODS}
 LINE = '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n'
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", BEGIN)
 def test_a_program_begins_with_what_lets_it_end_well(name: str) -> None:
     body = ast.parse((TEMPLATE / name).read_text()).body
-    assert ast.unparse(body[1]) == "import engine.begin"
+    assert ast.unparse(body[1]) == f"from engine import {BEGIN[name]}"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A folder with an engine, a run, and a program which says that it is here and stays."""
     (tmp_path / "engine").mkdir()
-    for name in ("engine/__init__.py", "engine/begin.py", "engine/output.py", "plot.py"):
+    for name in (
+        "engine/__init__.py",
+        "engine/begin.py",
+        "engine/interrupt.py",
+        "engine/output.py",
+        "plot.py",
+    ):
         shutil.copy(TEMPLATE / name, tmp_path / name)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/metrics.jsonl").write_text(LINE)
     return tmp_path
 
 
-def test_a_ctrl_c_ends_it_without_a_word(project: Path) -> None:
-    program = "import engine.begin\nimport time\nprint('here', flush=True)\ntime.sleep(30)\n"
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [("begin", ""), ("interrupt", "stopped by SIGINT before the first step: nothing is lost\n")],
+)
+def test_a_ctrl_c_ends_it_without_a_traceback(project: Path, first: str, said: str) -> None:
+    program = (
+        f"from engine import {first}\nimport time\nprint('here', flush=True)\ntime.sleep(30)\n"
+    )
     (project / "predict.py").write_text(program)
     process = subprocess.Popen(
         [sys.executable, "predict.py"],
@@ -53,7 +67,7 @@ def test_a_ctrl_c_ends_it_without_a_word(project: Path) -> None:
     assert process.stdout
     assert process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20) == ("", "")
+    assert process.communicate(timeout=20) == ("", said)
     assert process.returncode == -signal.SIGINT
 
 

@@ -3,7 +3,7 @@
 python predict.py --run_dir runs/default --count 10
 """
 
-import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
+from engine import begin  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

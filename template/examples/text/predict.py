@@ -3,7 +3,7 @@
 python predict.py --run_dir runs/default --prompt "import " --length 200
 """
 
-import engine.begin  # isort: skip  # noqa: F401  # first: Ctrl-C while torch is being loaded
+from engine import begin  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 import os
 from dataclasses import dataclass
 from pathlib import Path
