@@ -35,6 +35,10 @@ for name in filter(FOREIGN.fullmatch, list(os.environ)):
 os.environ["GIT_CONFIG_GLOBAL"] = str(Path(__file__).with_name("gitconfig"))
 os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
+# what a shell makes a job in the background deaf to, and nohup: what is started here would be, too
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 # how long an example takes says something about the machine, and nothing about the code; and the
 # fixtures that examples share are folders that nobody changes

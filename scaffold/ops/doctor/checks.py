@@ -46,15 +46,15 @@ def findings(
 
     waiting: is told what takes long.
     """
-    program = Program([python, str(HERE / "facts.py"), str(root() / RESOURCES)])
-    yield from variables.findings(method)
-    yield machine.check_git()
-    yield machine.check_host()
-    yield machine.check_port()
-    yield machine.check_files()
-    yield machine.check_shared_memory()
-    waiting(f"{python} loads torch and starts two processes")
-    facts, why = answer(program, {"python", "executable", "packages", "torch"})
+    with Program([python, str(HERE / "facts.py"), str(root() / RESOURCES)]) as program:
+        yield from variables.findings(method)
+        yield machine.check_git()
+        yield machine.check_host()
+        yield machine.check_port()
+        yield machine.check_files()
+        yield machine.check_shared_memory()
+        waiting(f"{python} loads torch and starts two processes")
+        facts, why = answer(program, {"python", "executable", "packages", "torch"})
     if not facts:
         remedy = "give --python the Python of the environment that trains"
         yield Finding("python", "fail", f"{python} does not run: {why}", remedy)

@@ -6,12 +6,13 @@ import subprocess
 import time
 from contextlib import suppress
 from tempfile import TemporaryFile
+from typing import Self
 
 LARGEST = 2**20  # bytes of an answer
 
 
 class Program:
-    """A program at work beside this one, from its making until `end`."""
+    """A program at work beside this one; it is gone when a `with` is left."""
 
     def __init__(self, command: list[str]) -> None:
         self.begin = time.monotonic()
@@ -27,6 +28,15 @@ class Program:
             )
         except OSError as error:
             self.process = error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self.process, subprocess.Popen) and self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def end(self, seconds: float) -> tuple[str, str, int]:
         """(stdout, stderr, status), at the latest so many seconds after its start."""
