@@ -47,6 +47,8 @@ def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
     record(pid=os.getpid(), waiting=dist.is_initialized())
     if os.environ.get("PROBE_DATA") == "refuse" and this_rank() == "1":
         leave_if([("no data on this machine", "copy it here")])
+    if os.environ.get("PROBE_DATA") == "missing":
+        raise FileNotFoundError("no data here")
     if os.environ.get("PROBE_DATA") == "exit" and this_rank() == "0":
         sys.exit("no data at all")
     if os.environ.get("PROBE_DATA") == "stop" and this_rank() == "1":

@@ -97,7 +97,10 @@ def new(
     ]
     within = not (no_git or dry_run or (target / ".git").exists())
     hidden = ignored(target, names) if within else []
+    # by their names: a forced folder would bring what the project itself ignores
+    add = f"git add --force {' '.join(pasted(target / name) for name in hidden)}"
     if as_json:
+        steps = [add, *steps] if hidden else steps
         result = {"path": str(target), **answers, "files": names, "ignored": hidden, "next": steps}
         show_json(result)
     elif dry_run:
@@ -107,9 +110,7 @@ def new(
         if within:
             click.echo("it lies in a git repository already, so nothing was committed", err=True)
         if hidden:
-            # by their names: a forced folder would bring what the project itself ignores
-            words = " ".join(pasted(target / name) for name in hidden)
-            click.echo(f"that repository ignores {some(hidden)}: git add --force {words}", err=True)
+            click.echo(f"that repository ignores {some(hidden)}: {add}", err=True)
         click.echo("\n".join(f"  {step}" for step in steps))
     return not dry_run
 

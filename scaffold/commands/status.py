@@ -43,9 +43,8 @@ def status(check: bool, as_json: bool) -> None:
         unmerged, left = error, sorted({FILE, *left})
     values |= {"version": version, "installed": __version__}
     if as_json:
-        show_json(
-            {"path": str(root), **values, "newer": newer, "under_way": move, "conflicts": left}
-        )
+        told = {"path": str(root), **values, "newer": newer, "under_way": move, "conflicts": left}
+        show_json(told | (unmerged.as_dict() if check and unmerged else {}))
     else:
         for name, value in values.items():
             click.echo(f"{name:14}{value or '?'}")

@@ -4,7 +4,6 @@ A team whose formatter has other settings than the template has rewritten most l
 Its own program, with its own settings, makes of both renders what it has made of the project.
 """
 
-import ast
 import hashlib
 import os
 import subprocess
@@ -17,6 +16,7 @@ from scaffold.git.repository import Place
 from scaffold.git.run import QUIET, git
 from scaffold.merge.collisions import PLAIN
 from scaffold.merge.sandbox import Copy, contents, rearranged
+from scaffold.merge.soundness import parse_python
 from scaffold.names import printable
 
 KINDS = (".py", ".pyi", ".md")  # newer ruffs format the Python blocks of Markdown, too
@@ -164,7 +164,7 @@ def unix(code: bytes) -> bytes:
 
 def _is_python(name: str, code: bytes) -> bool:
     try:
-        ast.parse(code)
+        parse_python(code)
     except (SyntaxError, ValueError):
         return False
     return not name.endswith(".md")

@@ -44,14 +44,15 @@ class Relocated:
 def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
     """Move and rewrite the copy of a project and, in their folders, both renders."""
     ours = {Path(name).stem for name in files_in(old) if name.endswith(".py") and "/" not in name}
-    renames = renames.within(ours)
+    made = {Home().module(name) for name in files_in(old) if name.endswith(".py")}
+    renames = renames.within(made)
     sources = contents(copy, [n for n, (mode, *_) in copy.entries.items() if _is_code(n, mode)])
     home = find_home(sources, ours)
     if not (renames or home.folder):
         return Relocated(copy)
     # what a team has removed, or made a package or a link of, is theirs
-    gone = {module for module in ours if f"{home.folder}{module}.py" not in sources}
-    known = renames.within(ours - gone) if gone else renames
+    gone = {module for module in made if f"{home.folder}{file_of(module)}" not in sources}
+    known = renames.within(made - gone) if gone else renames
     moved = {f"{home.folder}{a}": f"{home.folder}{b}" for a, b in _files(known).items()}
     if home.package:  # some may run by their bare names all the same
         inside = known.under(home.package)

@@ -2,6 +2,7 @@
 
 import ast
 import tomllib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,14 @@ def _parse_yaml(code: bytes) -> None:
         pass
 
 
+def parse_python(code: bytes) -> ast.Module:
+    """The code; of what Python warns in it, its author is told when it runs."""
+    with warnings.catch_warnings(action="ignore"):
+        return ast.parse(code)
+
+
 PARSERS: dict[str, tuple[str, Callable[[bytes], object]]] = {
-    ".py": ("Python", ast.parse),
+    ".py": ("Python", parse_python),
     ".toml": ("TOML", lambda code: tomllib.loads(code.decode())),
     ".yaml": ("YAML", _parse_yaml),
     ".yml": ("YAML", _parse_yaml),
@@ -52,7 +59,7 @@ def lost_names(name: str, before: bytes, after: bytes) -> list[str]:
 def _undefined(code: bytes) -> list[tuple[int, str]]:
     """(line, name) of what a file uses and does not define; none where it does not parse."""
     try:
-        found = Checker(ast.parse(code)).messages
+        found = Checker(parse_python(code)).messages
     except (ValueError, SyntaxError, RecursionError):
         return []
     kinds = (UndefinedName, UndefinedLocal, UndefinedExport)

@@ -119,7 +119,7 @@ BY_RELEASE = {
     "0.6.0": Renames(
         names={
             **_moved(
-                {"engine.signals": ["end_with_launcher", "launcher_is_gone"]},
+                {"engine.signals": ["end_with_launcher", "launcher_is_gone", "is_python"]},
                 "engine.launcher",
             ),
             **_moved(
@@ -134,9 +134,7 @@ BY_RELEASE = {
             ),
             ("engine.run_dir", "STATE"): ("engine.run_state", "FILE"),
             ("engine.run_dir", "state"): ("engine.run_state", "read"),
-            ("engine.signals", "wait_for"): ("engine.distributed", "wait_for"),
-            **_moved({"engine.storage": ["size_and_crc32"]}, "engine.checksum"),
-            ("engine.failures", "first_cause"): ("engine.first_cause", "agree"),
+            **_moved({"engine.storage": ["Summed", "size_and_crc32"]}, "engine.checksum"),
         }
     ),
 }

@@ -37,6 +37,7 @@ def save(
     Ends the program on all ranks where they differ from each other, or the disk refuses; with
     `async_save` it tells of a disk that refuses when it is next called.
     """
+    watchdog.progress(watchdog.START)  # rank 0 may have old ones to read before one goes
     share_buffers(net)
     check_replicas(net, step)
     ranks: list[Any] = [None] * dist.get_world_size()

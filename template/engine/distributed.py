@@ -129,9 +129,9 @@ def end(*models: nn.Module) -> None:
     One that is late meets its end: torch waits for it with the interpreter locked, forever, where
     DDP is the last to hold the process group; or it aborts a program that is already leaving.
     """
-    peers.part()
     # or a rank still at work would find the others gone; a barrier() of NCCL warns of its device
     dist.all_gather_object([None] * dist.get_world_size(), None)
+    peers.part()
     time.sleep(0.1)  # the interpreter is free meanwhile
     for part in (part for model in models for part in model.modules()):
         if isinstance(part, DistributedDataParallel):

@@ -67,6 +67,7 @@ def begin(config: Config) -> None:
 def fail(error: BaseException, config: Config) -> NoReturn:
     """End this rank. The first that failed speaks, and speaks last; all others wait for it."""
     failing.set()
+    signals.ignore()  # a launcher that ends all now would not let it speak
     if is_loss(error):
         loss = peers.loss(2) or f"rank {this_rank()} lost another rank: {summary(error)}"
         leave(lose(loss, config))
@@ -103,7 +104,7 @@ def lose(mine: str, config: Config) -> int:
 def outlive(config: Config, loss: str) -> None:
     """End this rank when another is gone, and what waits for that one sees nothing of it."""
     time.sleep(3)
-    if not failing.is_set():
+    if not failing.is_set() and peers.watching:  # and not all are leaving
         wait()  # a checkpoint that is nearly done
         os._exit(lose(loss, config))
 
@@ -115,8 +116,7 @@ def stop(number: int, config: Config, at_once: bool = False) -> None:
     mine = f"rank {this_rank()} {asked} before the first step: nothing is lost"
     if is_first():
         run_state.tell_stop(config.run_dir, mine)
-    heard = is_first() or LAUNCHER not in os.environ
-    if heard and first_cause.agree(mine, wait=False) == mine:
+    if (is_first() or LAUNCHER not in os.environ) and first_cause.agree(mine, wait=False) == mine:
         print(mine, file=sys.stderr, flush=True)
     (os._exit if at_once else leave)(128 + number)
 
@@ -124,6 +124,7 @@ def stop(number: int, config: Config, at_once: bool = False) -> None:
 def refuse(error: Refusal, config: Config) -> NoReturn:
     """End this rank. Rank 0 has said why, unless others alone refuse: then one of them does."""
     failing.set()
+    signals.ignore()
     mine = error.fact if is_first() else f"rank {this_rank()}: {error.fact}"
     why = first_cause.agree(mine, wait=False)
     if why == mine and not is_first():
@@ -139,11 +140,11 @@ def leave(status: int) -> NoReturn:
         finish()
     for worker in multiprocessing.active_children():
         worker.kill()
-    if any(thread.name == first_cause.ASKING for thread in threading.enumerate()):
+    asking = any(thread.name == first_cause.ASKING for thread in threading.enumerate())
+    if asking or status == launcher.LOST:  # torch would abort in a call, or hang and change it
         sys.stdout.flush()
-        os._exit(status)  # torch would abort where one of its calls is under way
-    # torch's connections to ranks that are gone may keep the interpreter from its end; rank 0 has
-    # a tracker to close
+        os._exit(status)
+    # connections to ranks that are gone may keep the interpreter; rank 0 has a tracker to close
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # it has to outlive this function
     faulthandler.dump_traceback_later(3 if is_first() else 2, exit=True, file=nowhere)
     sys.exit(status)

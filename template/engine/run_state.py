@@ -39,7 +39,7 @@ def of_this_run(found: dict[str, Any]) -> bool:
 def tell(run_dir: Path, state: str, **facts: Any) -> None:
     """Write the state of the run, whole or not at all; only a process that has the lock does."""
     if held:
-        write(run_dir, state, **facts)
+        write(run_dir, state, **{"pid": os.getpid()} | facts)
 
 
 def write(run_dir: Path, state: str, **facts: Any) -> None:

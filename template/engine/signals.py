@@ -17,6 +17,7 @@ STOP_SIGNALS = (*ALWAYS, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.S
 OTHERS = (
     *("KILL", "STOP", "SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS", "EMT"),
     *("CHLD", "CONT", "TSTP", "TTIN", "TTOU", "URG", "WINCH", "PIPE", "XFSZ", "INFO"),
+    *("PROF", "VTALRM", "IO", "POLL"),  # of profilers, which answer them in C
 )
 
 
@@ -81,7 +82,6 @@ def expect(stop: Callable[[int], None]) -> None:
 
 
 def interrupt(number: int, _frame: FrameType | None) -> None:
-    expecting.clear()
     ignore()
     raise Stopped(number)
 
@@ -106,6 +106,7 @@ def take(answer: Callable[[int, FrameType | None], None]) -> None:
 
 def ignore() -> None:
     """Take no further notice: to be asked once is enough."""
+    expecting.clear()
     for number in taken:
         signal.signal(number, signal.SIG_IGN)
 

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 LAUNCHER = "LAUNCHER_PID"  # set by a launcher of this project for the ranks that it starts
+OF_THIS_LAUNCH = "TORCHELASTIC_ERROR_FILE"  # another one for each launch of torchrun
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # set by torchrun, which is in `accelerate launch` as well
 GIVEN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_PORT")  # by torchrun
 # what a launcher gives to a rank
@@ -83,8 +84,10 @@ def given_by_python() -> bool:
     Of those from which this process descends, it is the nearest that was started without them.
     """
     pid = os.getpid()
+    name = next(name for name in (OF_THIS_LAUNCH, TORCHRUN) if name in os.environ)
+    given = f"{name}={os.environ[name]}\0".encode()
     try:
-        while f"{TORCHRUN}=".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+        while given in Path(f"/proc/{pid}/environ").read_bytes():
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
             if pid == 0:  # all of a container has them
                 return False

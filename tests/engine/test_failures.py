@@ -213,6 +213,7 @@ def test_a_run_at_work_has_its_directory_to_itself_and_is_stopped_by_its_launche
     [
         ("spawn", "empty", [], "error: the training data is empty"),
         ("torchrun", "refuse", [], "error: rank 1: no data on this machine"),
+        ("torchrun", "missing", [], "failed: FileNotFoundError: no data here"),
         ("spawn", "exit", [], "it left in the midst of the run (no data at all)"),
         ("torchrun", "bad", [], "while reading sample 7 of the training data"),
         pytest.param(
@@ -234,6 +235,7 @@ def test_data_that_cannot_be_used_is_explained(
     assert ended.result.status != 0
     assert message in ended.result.err
     assert ended.result.err.count("error: ") == 1  # and no consequence beside it
+    assert "Stopped" not in ended.result.err  # as who ends the others might be taken for
     assert state(tmp_path / "run")["state"] == "failed"
 
 

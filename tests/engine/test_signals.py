@@ -9,6 +9,7 @@ from conftest import MODULES, Result, fork
 
 # of a program: errors in it, job control, and what ends nobody
 OTHERS = "KILL STOP SEGV BUS FPE ILL ABRT TRAP SYS CHLD CONT TSTP TTIN TTOU URG WINCH PIPE XFSZ"
+OTHERS += " PROF VTALRM IO"  # of profilers
 
 
 def program(folder: Path, code: str) -> Result:

@@ -278,6 +278,20 @@ def test_each_version_updates_with_edits_in_moved_files_and_trains(
     assert done.status == 0, done.err
 
 
+def test_names_that_went_to_another_file_of_the_engine_are_followed(
+    project: Callable[..., Path],
+) -> None:
+    root = project("fabric", "0.5.0")
+    own = "from engine import run_dir, storage\nfrom engine.run_dir import STATE, tell\n\n"
+    own += "print(STATE, tell, run_dir.state, run_dir.take, storage.size_and_crc32)\n"
+    write(root, {"mine.py": own})
+    commit(root)
+    assert not carry_out(updating(root, None)).conflicts
+    done = fork(["python", "mine.py"], root)
+    assert done.out.startswith("run_state.json <function tell"), done.err
+    assert not run("git diff --stat -- engine", root).out
+
+
 def test_old_copies_packages_and_links_of_a_team_are_theirs(project: Callable[..., Path]) -> None:
     root = project("spawn")
     shutil.copytree(root, root / "experiments/v1", ignore=shutil.ignore_patterns(".git"))

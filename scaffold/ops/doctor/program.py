@@ -34,7 +34,7 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         if isinstance(self.process, subprocess.Popen) and self.process.returncode is None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
@@ -48,7 +48,7 @@ class Program:
             except subprocess.TimeoutExpired:
                 return "", f"no answer in {seconds:.0f} s", 124
             finally:
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             said = []
