@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing import resource_tracker
 
 import torch
 import torch.distributed as dist
@@ -44,6 +45,9 @@ def fail() -> None:
     """What befalls one rank and not the others; and when, by the clock that all share."""
     record(fault=time.monotonic())
     if os.environ.get("PROBE_CHILD") and os.fork() == 0:
+        # not so multiprocessing's tracker, which would keep the streams of the test open
+        if (tracker := getattr(resource_tracker._resource_tracker, "_fd", None)) is not None:
+            os.close(tracker)
         record(child=os.getpid())
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
