@@ -6,11 +6,9 @@ an import that swallows it.
 
 import os
 import signal
-import sys
-from itertools import takewhile
 from types import FrameType
 
-FACT, REMEDY, STATUS = "interrupted", "nothing was changed", 130
+from scaffold.errors import INTERRUPTED, json_is_asked
 
 
 def main() -> None:
@@ -27,16 +25,17 @@ def leave(_number: int, _frame: FrameType | None) -> None:
 
     In a handler neither json can be loaded nor a stream written that is being written.
     """
+    fact, remedy, status = INTERRUPTED
     line_end = "\n" * os.isatty(2)  # after the ^C that a terminal shows
-    told = {2: f"{line_end}error: {FACT}\nhint: {REMEDY}\n"}
-    if "--json" in takewhile("--".__ne__, sys.argv):
-        told[1] = f'{{\n  "error": "{FACT}",\n  "hint": "{REMEDY}",\n  "status": {STATUS}\n}}\n'
+    told = {2: f"{line_end}error: {fact}\nhint: {remedy}\n"}
+    if json_is_asked():
+        told[1] = f'{{\n  "error": "{fact}",\n  "hint": "{remedy}",\n  "status": {status}\n}}\n'
     for stream, text in told.items():
         try:  # noqa: SIM105  # contextlib would be one more thing to load before this is heard
             os.write(stream, text.encode())
         except OSError:  # closed, full, or without a reader
             pass
-    os._exit(STATUS)
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 import signal
 import sys
 from importlib import import_module
-from itertools import takewhile
 
 import click
 
 from scaffold import __version__, streams
-from scaffold.errors import FAILURE, PRECONDITION, USAGE, ScaffoldError
+from scaffold.errors import FAILURE, INTERRUPTED, PRECONDITION, USAGE, ScaffoldError, json_is_asked
 from scaffold.names import printable
 from scaffold.terminal import show_json
 
@@ -94,7 +93,7 @@ def main() -> None:
             USAGE,
         )
     except (click.Abort, KeyboardInterrupt) as error:  # at a question
-        fail(stdout, error, "interrupted", "nothing was changed", 130)
+        fail(stdout, error, *INTERRUPTED)
     except OSError as error:
         what = error.strerror or str(error).partition("\n")[0]
         fact = f"{what}: `{printable(str(error.filename))}`" if error.filename else what
@@ -115,7 +114,7 @@ def fail(stdout: streams.Outlet, error: BaseException, fact: str, remedy: str, s
     """Say what is wrong and what to do, and end the program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # or it would be told again
     # one object: a result that leaves something to its reader, as conflicts, says so itself
-    if "--json" in takewhile("--".__ne__, sys.argv) and not stdout.used:
+    if json_is_asked() and not stdout.used:
         show_json(ScaffoldError(fact, remedy, status).as_dict())
     if "--debug" in sys.argv:
         raise error

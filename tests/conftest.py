@@ -60,6 +60,11 @@ def make(folder: Path, method: str, **answers: str) -> Path:
     return folder
 
 
+def make_each(parent: Path, **answers: str) -> dict[str, Path]:
+    """A fresh project of each method."""
+    return {name: make(parent / name, name, **answers) for name in METHODS}
+
+
 # the modules of a project (config, data, model, ...), as its own tests see them
 MODULES = Path(tempfile.mkdtemp(prefix="scaffold-tests-"))
 atexit.register(shutil.rmtree, MODULES, ignore_errors=True)
@@ -245,7 +250,7 @@ def represented(values: Iterable[Any], *by: Any) -> list[Any]:
 def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A fresh project of each method; tests must not change them."""
     parent = tmp_path_factory.mktemp("projects")
-    return {name: make(parent / name, name) for name in METHODS}
+    return make_each(parent)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,7 +21,7 @@ from conftest import (
     environment,
     free_port,
     largest_difference,
-    make,
+    make_each,
     metrics,
     run,
     weights,
@@ -84,7 +84,7 @@ def started(
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     parent = tmp_path_factory.mktemp("projects")
-    return {name: make(parent / name, name, tracker="none") for name in METHODS}
+    return make_each(parent, tracker="none")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """What git's index has of some files of a repository; nothing else in it is touched."""
 
+import hashlib
+
 from scaffold.git.repository import Place
 from scaffold.git.run import QUIET, ask, git
 
@@ -46,3 +48,9 @@ def staged(told: str) -> dict[str, list[Entry]]:
         mode, blob, stage = facts.split()
         found.setdefault(path, []).append((mode, blob, stage))
     return found
+
+
+def blob_name(code: bytes, like: str) -> str:
+    """The name that git gives to a content, in a repository where such names are like this one."""
+    kind = hashlib.sha256 if len(like) == 64 else hashlib.sha1
+    return kind(b"blob %d\0" % len(code) + code).hexdigest()

@@ -1,13 +1,12 @@
 """Lets git write the files of a move, beside the project and as it does there."""
 
-import hashlib
 import re
 import shutil
 from pathlib import Path
 
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.files import remove
-from scaffold.git.index import Entries, set_index
+from scaffold.git.index import Entries, blob_name, set_index
 from scaffold.git.repository import Place
 from scaffold.git.run import ask
 from scaffold.merge.changes import Change
@@ -42,15 +41,8 @@ def check_out(place: Place, found: list[Change], folder: Path) -> None:
             path = place.prefix + change.name
             shutil.copymode(folder / "before" / path, room / path, follow_symlinks=False)
     files = {path: text[1] for path, (text,) in texts.items() if text[0] != LINK}
-    if any(_blob(room / path, blob) != blob for path, blob in files.items()):
+    if any(blob_name((room / path).read_bytes(), blob) != blob for path, blob in files.items()):
         _check_data(place, ask(room, "ls-files", "--eol", "-z", **variables).split("\0"))
-
-
-def _blob(path: Path, like: str) -> str:
-    """The name that git gives to the bytes of a file, of the same kind as another one."""
-    code = path.read_bytes()
-    kind = hashlib.sha256 if len(like) == 64 else hashlib.sha1
-    return kind(b"blob %d\0" % len(code) + code).hexdigest()
 
 
 def _check_data(place: Place, listed: list[str]) -> None:

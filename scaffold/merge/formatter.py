@@ -4,7 +4,6 @@ A team whose formatter has other settings than the template has rewritten most l
 Its own program, with its own settings, makes of both renders what it has made of the project.
 """
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaffold.files import alike, files_in
+from scaffold.git.index import blob_name
 from scaffold.git.repository import Place
 from scaffold.git.run import QUIET, git
 from scaffold.merge.collisions import PLAIN
@@ -61,7 +61,7 @@ class Way:
                 told = [line.strip() for line in lines if line.strip()]
                 raise ValueError(": ".join(told[:2]) or f"status {done.returncode}")
             code = done.stdout
-        return code.replace(b"\r\n", b"\n")
+        return unix(code)
 
 
 @dataclass
@@ -121,7 +121,7 @@ def habits(place: Place, copy: Copy, old: Path, new: Path, may_move: bool) -> Ha
         for name, (mode, blob, _) in copy.entries.items()
         if mode.startswith(PLAIN)
         and (name in wanted or name.endswith(ends))
-        and not (name in wanted and blob == _blob(wanted[name], blob))  # which asks git nothing
+        and not (name in wanted and blob == blob_name(wanted[name], blob))  # which asks git nothing
     ]
     codes = {name: unix(code) for name, code in contents(copy, names).items()}
     found.looked_at = [name for name in names if codes[name] != wanted.get(name)]
@@ -149,12 +149,6 @@ def habits(place: Place, copy: Copy, old: Path, new: Path, may_move: bool) -> Ha
                 break
     found.failed = sorted(set(found.failed))
     return found
-
-
-def _blob(code: bytes, like: str) -> str:
-    """The name that git gives to a content, in a repository where such names are like this one."""
-    kind = hashlib.sha256 if len(like) == 64 else hashlib.sha1
-    return kind(b"blob %d\0" % len(code) + code).hexdigest()
 
 
 def unix(code: bytes) -> bytes:

@@ -59,41 +59,8 @@ def test_the_last_two_are_kept_and_the_newest_is_found(config: Config) -> None:
     assert newest(config) == (3, folder(config, 3))
 
 
-@pytest.mark.parametrize(
-    "harm", ["flip", "truncate", "no state", "no manifest", "half a manifest", "empty"]
-)
-def test_a_damaged_one_is_skipped_with_its_reason(
-    config: Config, harm: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    state, manifest = folder(config, 3) / "state.pt", folder(config, 3) / "manifest.json"
-    content = state.read_bytes()
-    match harm:
-        case "flip":
-            state.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
-        case "truncate":
-            state.write_bytes(content[:-1])
-        case "no state":
-            state.unlink()
-        case "no manifest":
-            manifest.unlink()
-        case "half a manifest":
-            manifest.write_text(manifest.read_text()[:40])
-        case "empty":
-            shutil.rmtree(folder(config, 3))
-            folder(config, 3).mkdir()
-    assert newest(config) == (2, folder(config, 2))
-    assert f"skipped checkpoint {folder(config, 3)}: " in capsys.readouterr().err
-
-
-def test_a_damaged_one_of_a_later_step_pushes_no_good_one_out(config: Config) -> None:
-    for step in (2, 3):
-        (folder(config, step) / "state.pt").unlink()
-    save(config, 1)
-    assert newest(config) == (1, folder(config, 1))
-
-
 def harm(path: Path, kind: str) -> None:
-    state = path / "state.pt"
+    state, manifest = path / "state.pt", path / "manifest.json"
     content = state.read_bytes()
     match kind:
         case "turned bit":
@@ -103,7 +70,30 @@ def harm(path: Path, kind: str) -> None:
         case "no state":
             state.unlink()
         case "no manifest":
-            (path / "manifest.json").unlink()
+            manifest.unlink()
+        case "half a manifest":
+            manifest.write_text(manifest.read_text()[:40])
+        case "empty":
+            shutil.rmtree(path)
+            path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "kind", ["turned bit", "cut", "no state", "no manifest", "half a manifest", "empty"]
+)
+def test_a_damaged_one_is_skipped_with_its_reason(
+    config: Config, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harm(folder(config, 3), kind)
+    assert newest(config) == (2, folder(config, 2))
+    assert f"skipped checkpoint {folder(config, 3)}: " in capsys.readouterr().err
+
+
+def test_a_damaged_one_of_a_later_step_pushes_no_good_one_out(config: Config) -> None:
+    for step in (2, 3):
+        (folder(config, step) / "state.pt").unlink()
+    save(config, 1)
+    assert newest(config) == (1, folder(config, 1))
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["meanwhile", "before the start"])

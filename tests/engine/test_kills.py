@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from conftest import environment, launch, launch_line, make, metrics, represented, train
+from conftest import environment, launch, launch_line, make, make_each, metrics, represented, train
 from probe import alive, left_after, marked, wait_until
 from scaffold.catalog.methods import METHODS
 
@@ -136,7 +136,7 @@ def attempt(command: list[str], project: Path, run_dir: Path, **more: str) -> It
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     parent = tmp_path_factory.mktemp("digits")
-    return {method: make(parent / method, method, tracker="none") for method in METHODS}
+    return make_each(parent, tracker="none")
 
 
 @pytest.fixture(scope="module")
