@@ -17,7 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 
 # isort: split
 from config import Config
-from data import augment, build_datasets
+from data import augment, build_datasets, collate
 from engine import agreement, checkpoint, distributed, failures, profiling, signals
 from engine.batch import to_device
 from engine.check import report
@@ -67,11 +67,11 @@ def main(config: Config) -> None:
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size * world_size, 0, 1, config.seed, start)
 
-    loader = build_loader(data, shares, config, (rank, start))
+    loader = build_loader(data, shares, config, (rank, start), collate)
     # batches come one after the other and without end
     train_batches = iter(accelerator.prepare(loader, device_placement=[False]))
 
-    val_batches = build_val_loader(val_set, config, rank, world_size)
+    val_batches = build_val_loader(val_set, config, rank, world_size, collate)
 
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 # isort: split
 from config import Config
-from data import augment, build_datasets
+from data import augment, build_datasets, collate
 from engine import agreement, checkpoint, distributed, failures, profiling, signals
 from engine.batch import to_device
 from engine.check import report
@@ -60,11 +60,11 @@ def main(config: Config) -> None:
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start)
 
-    loader = build_loader(data, shares, config, (rank, start))
+    loader = build_loader(data, shares, config, (rank, start), collate)
     # batches come one after the other and without end
     train_batches = iter(loader)
 
-    val_batches = build_val_loader(val_set, config, rank, world_size)
+    val_batches = build_val_loader(val_set, config, rank, world_size, collate)
 
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)

@@ -8,19 +8,49 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset, get_worker_info
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset, get_worker_info
 
 from config import Config
 from engine.errors import leave_if
 
-Batch = list[Tensor]
 SAMPLES, VAL_SAMPLES, LONGEST, BAD = 43, 17, 12, 7  # numbers that no number of ranks divides
+
+
+class Text(NamedTuple):
+    """One text, or with a dimension more many of them."""
+
+    values: Tensor  # float32[T]
+    targets: Tensor  # float32[T]
+    length: Tensor  # int64[], of the targets that count
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Names before all tensors, and one kind in the other, as teams have them."""
+
+    about: list[dict[str, Any]]
+    numbers: tuple[Tensor]  # int64[B]
+    text: Text
+
+
+def collate(items: list[tuple[int, Text]]) -> Batch:
+    """Texts of different lengths, the shorter ones padded."""
+    numbers, texts = zip(*items, strict=True)
+    values, targets, lengths = zip(*texts, strict=True)
+    text = Text(pad_sequence(values, True), pad_sequence(targets, True), torch.stack(lengths))
+    about = [
+        {"name": f"text {number}", "length": length}
+        for number, length in zip(numbers, lengths, strict=True)
+    ]
+    return Batch(about, (torch.tensor(numbers),), text)
 
 
 def this_rank() -> str:
@@ -35,12 +65,14 @@ def record(**facts: Any) -> None:
             file.write(json.dumps({"rank": int(this_rank()), **facts}) + "\n")
 
 
-def texts(samples: int, seed: int) -> TensorDataset:
-    """(number: int64[], length: int64[], values: float32[12], targets: float32[12]) each."""
+def texts(samples: int, seed: int) -> list[Text]:
     random = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, LONGEST + 1, (samples,), generator=random)
     values = torch.randn(samples, LONGEST, generator=random)
-    return TensorDataset(torch.arange(samples), lengths, values, values.sin())
+    return [
+        Text(row[:length], row[:length].sin(), length)
+        for row, length in zip(values, lengths, strict=True)
+    ]
 
 
 def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
@@ -66,32 +98,30 @@ def build_datasets(config: Config) -> tuple[Dataset[Any], Dataset[Any]]:
     train, val = texts(SAMPLES, 1), texts(VAL_SAMPLES, 2)
     fault, number = os.environ.get("PROBE_NUMBER", ""), float(os.environ.get("PROBE_VALUE", "nan"))
     if fault == "training":
-        train.tensors[2][BAD, 0] = number
+        train[BAD].values[0] = number
     if fault == "validation":
-        val.tensors[2][BAD, 0] = number
-    if fault == "no target":
-        train.tensors[1][:] = 0
-    if fault == "no validation target":
-        val.tensors[1][:] = 0
-    return Faulty(train), val
+        val[BAD].values[0] = number
+    for text in train if fault == "no target" else val if fault == "no validation target" else ():
+        text.length.zero_()
+    return Texts(train, os.environ.get("PROBE_DATA", "")), Texts(val)
 
 
-class Faulty(Dataset[Any]):
-    """A dataset in which one sample cannot be read, or which no other process can be given."""
+class Texts(Dataset[Any]):
+    """Texts with their numbers. One may be unreadable, or no other process can be given them."""
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset, self.fault = dataset, os.environ.get("PROBE_DATA", "")
-        self.read = (lambda: None) if self.fault == "pickle" else None
+    def __init__(self, texts: list[Text], fault: str = "") -> None:
+        self.texts, self.fault = texts, fault
+        self.read = (lambda: None) if fault == "pickle" else None
 
     def __len__(self) -> int:
-        return 0 if self.fault == "empty" else 1 if self.fault == "small" else SAMPLES
+        return {"empty": 0, "small": 1}.get(self.fault, len(self.texts))
 
-    def __getitem__(self, sample: int) -> Any:
+    def __getitem__(self, sample: int) -> tuple[int, Text]:
         if get_worker_info() is not None:
             record(loader=os.getpid())
         if self.fault == "bad" and sample == BAD:
             raise OSError("the file ends too soon")
-        return self.dataset[sample]
+        return sample, self.texts[sample]
 
 
 def augment(item: Any, seed: int, config: Config) -> Any:

@@ -1,6 +1,10 @@
 """What a batch holds, and its way to the device."""
 
-from functools import cache
+import copy
+import dataclasses
+import inspect
+from collections.abc import Callable, MutableMapping
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -10,21 +14,26 @@ LARGE = 2**20  # bytes, of which a copy takes longer than a stream of its own co
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch, or what a list or a dict holds, on the device; nobody waits for it.
+    """The batch on the device, with all that it holds; nobody waits for it.
 
-    A large one is copied to a GPU beside what that still computes, and what is computed next waits.
+    It may be a tensor or anything else with a method `to`, or hold such in lists, tuples, dicts and
+    dataclasses, nested; what has none, as a text, stays as it is. Large tensors are copied to a GPU
+    beside what that still computes, and what is computed next waits.
     """
-    parts = tensors(batch) if device.type == "cuda" else []
-    if sum(part.nbytes for part in parts) < LARGE:
-        return moved(batch, device)
+    on_device = partial(mapped, partial(moved, device=device))
+    found = parts(batch) if device.type == "cuda" else []
+    # of anything else nobody knows what memory it has there
+    tensors = [part for part in found if isinstance(part, Tensor)]
+    if sum(part.nbytes for part in tensors) < LARGE or len(tensors) < len(found):
+        return on_device(batch)
     computing, copying = torch.cuda.current_stream(device), copies(device)
     torch.cuda.set_stream(copying)
     try:
-        batch = moved(batch, device)
+        batch = on_device(batch)
     finally:
         torch.cuda.set_stream(computing)
     computing.wait_stream(copying)
-    for part in tensors(batch):
+    for part in parts(batch):
         part.record_stream(computing)  # or its memory would be written again before it is read
     return batch
 
@@ -35,24 +44,61 @@ def copies(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def moved(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {name: moved(part, device) for name, part in batch.items()}
-    return [moved(part, device) for part in batch] if isinstance(batch, list) else batch
+def moved(part: Any, device: torch.device) -> Any:
+    """A part of a batch on the device, where it can go there."""
+    if isinstance(part, Tensor):
+        return part.to(device, non_blocking=True)
+    if not can_move(part):
+        return part
+    found = part.to(device, **({"non_blocking": True} if need_not_wait(type(part)) else {}))
+    return part if found is None else found  # some change themselves
 
 
-def tensors(batch: Any) -> list[Tensor]:
-    """All tensors of a batch."""
-    if isinstance(batch, Tensor):
-        return [batch]
-    parts = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, list) else ()
-    return [tensor for part in parts for tensor in tensors(part)]
+def can_move(part: Any) -> bool:
+    """Whether it goes to a device as a whole: a tensor, a packed sequence, a graph."""
+    return callable(getattr(part, "to", None)) and not isinstance(part, type)
 
 
-def count(batch: Any) -> int:
-    """The samples of a batch: the first dimension of its first tensor."""
-    if isinstance(batch, dict):
-        batch = list(batch.values())
-    return len(batch) if isinstance(batch, Tensor) else count(batch[0])
+@cache
+def need_not_wait(kind: type[Any]) -> bool:
+    """Whether what is of this type can go to a device while nobody waits for it."""
+    try:
+        known = inspect.signature(kind.to).parameters.values()
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return any(name.name == "non_blocking" or name.kind is name.VAR_KEYWORD for name in known)
+
+
+def mapped(change: Callable[[Any], Any], batch: Any) -> Any:
+    """The same batch with each of its parts changed: what no list, tuple, dict or dataclass is."""
+    each = partial(mapped, change)
+    if can_move(batch):
+        return change(batch)
+    if isinstance(batch, list):
+        return list(map(each, batch))
+    if isinstance(batch, MutableMapping):
+        made = copy.copy(batch)
+        made.update((name, each(part)) for name, part in batch.items())
+        return made
+    if isinstance(batch, tuple):
+        named = hasattr(batch, "_make")
+        return batch._make(map(each, batch)) if named else tuple(map(each, batch))
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        made = copy.copy(batch)
+        for field in dataclasses.fields(batch):
+            object.__setattr__(made, field.name, each(getattr(batch, field.name)))  # frozen or not
+        return made
+    return change(batch)
+
+
+def parts(batch: Any) -> list[Any]:
+    """All that can move of a batch."""
+    found = []
+
+    def note(part: Any) -> Any:
+        if can_move(part):
+            found.append(part)
+        return part
+
+    mapped(note, batch)
+    return found

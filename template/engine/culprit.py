@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from config import Config
 from engine import retention, storage
-from engine.batch import tensors, to_device
+from engine.batch import parts, to_device
 
 Finding = tuple[str, str]  # what is wrong, and what to do
 PROJECT = Path(__file__).parents[1]
@@ -46,8 +46,8 @@ def in_batches(case: Case, batches: list[list[Any]]) -> Finding | None:
 def in_data(case: Case, keys: list[Any]) -> Finding | None:
     """The first sample of a batch that holds what is no number."""
     for key, item in zip(keys, items(case, keys), strict=True):
-        for part in tensors(case.loader.collate_fn([item])):
-            if not part.isfinite().all():
+        for part in parts(case.loader.collate_fn([item])):
+            if isinstance(part, Tensor) and not part.isfinite().all():
                 value = "nan" if part.isnan().any() else "inf"
                 return f"{name(case, key)} holds {value}", "mend it, or leave it out in data.py"
     return None

@@ -1,21 +1,26 @@
 """The loaders of a rank: batches of what is read."""
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, default_collate
 
 from config import Config
 from engine.errors import leave_if
 from engine.random_state import mix
-from engine.reader import ValReader, collate
+from engine.reader import Collate, ValReader, batched
 from engine.workers import end_with_parent, start_forkserver
 
 
 def build_loader(
-    data: Dataset[Any], batches: Sampler[list[Any]], config: Config, stream: tuple[object, ...]
+    data: Dataset[Any],
+    batches: Sampler[list[Any]],
+    config: Config,
+    stream: tuple[object, ...],
+    collate: Collate = default_collate,
 ) -> DataLoader[Any]:
-    """The loader of some data: batches of Tensor[batch_size, ...].
+    """The loader of some data: what collate makes of the items of each batch.
 
     stream tells the workers' random numbers apart: (rank, first micro-batch).
     """
@@ -24,7 +29,7 @@ def build_loader(
     return DataLoader(
         data,
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=partial(batched, collate),
         num_workers=config.workers,
         # a worker forked from a process with CUDA and threads can hang
         multiprocessing_context="forkserver" if config.workers else None,
@@ -36,11 +41,14 @@ def build_loader(
     )
 
 
-def build_val_loader(dataset: Any, config: Config, rank: int, world_size: int) -> DataLoader[Any]:
+def build_val_loader(
+    dataset: Any, config: Config, rank: int, world_size: int, collate: Collate = default_collate
+) -> DataLoader[Any]:
     """Give this rank's part of the validation data: every sample on one rank, none twice."""
+    data, stream = ValReader(dataset, config), ("validation", rank)
     if len(dataset) == 0:
         remedy = "return at least one sample from build_datasets in data.py"
         leave_if([("the validation data is empty", remedy)])
     mine = range(rank, len(dataset), world_size)
     batches = BatchSampler(mine, config.micro_batch_size, drop_last=False)
-    return build_loader(ValReader(dataset, config), batches, config, ("validation", rank))
+    return build_loader(data, batches, config, stream, collate)

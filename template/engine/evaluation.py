@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from config import Config
 from engine import watchdog
-from engine.batch import count, to_device
+from engine.batch import to_device
 from engine.culprit import Case, in_data, in_loss, name
 from engine.replicas import share_buffers
 
@@ -36,11 +36,12 @@ def evaluate(
         watchdog.progress(watchdog.START)
     # a row per batch: the first that is no number is found without waiting for any
     rows = torch.zeros(len(batches), 4, dtype=torch.float64, device=device)
+    read: Any = batches.batch_sampler
     with torch.no_grad():
-        for row, batch in zip(rows, batches, strict=True):
+        for row, batch, samples in zip(rows, batches, read, strict=True):
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
                 row[:3].add_(loss_sums(net, to_device(batch, device)))
-            row[3].fill_(count(batch))
+            row[3].fill_(len(samples))
             watchdog.progress()
         if not rows.isfinite().all():
             warn(rows, Case(net, loss_sums, batches, config, "validation"))

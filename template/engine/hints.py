@@ -17,7 +17,10 @@ LOST = (
     "remote process exited",
     "Failed to recv",
 )
+UNMADE = "making a batch of"
 HINTS = {
+    UNMADE: "collate in data.py makes a batch of the items that build_datasets gives: let it pad, "
+    "pack or list what does not stack",
     "pickle": "with --workers, data.py must keep what it builds at the top level of a module; or "
     "set --workers 0",
     "out of memory": "lower --micro_batch_size: the result stays the same",
@@ -72,5 +75,5 @@ def hint(error: BaseException) -> str:
         return HINTS["out of memory"]
     if is_disk(error):
         return "make room or set another --run_dir, and start again: the run goes on"
-    text = f"{type(error).__name__} {error}".lower()
+    text = f"{type(error).__name__} {error} {getattr(error, '__notes__', '')}".lower()
     return next((remedy for word, remedy in HINTS.items() if word in text), GO_ON)

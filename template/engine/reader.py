@@ -5,13 +5,16 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset, default_collate
+from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_collate
 
 from config import Config
+from engine.errors import leave_if
+from engine.hints import UNMADE
 from engine.random_state import mix, own_random_numbers
 from engine.sampler import Key
 
 Augment = Callable[[Any, int, Config], Any]  # (item, seed, settings) -> the item as it is read
+Collate = Callable[[list[Any]], Any]  # items -> a batch
 Change = Callable[[Any, int], Any]  # (item, its place in the batch) -> the item
 
 
@@ -19,6 +22,7 @@ class Reader(Dataset[Any]):
     """The training data as it is read: samples of an epoch, augmented (augment in data.py)."""
 
     def __init__(self, dataset: Any, augment: Augment, config: Config) -> None:
+        refuse_stream(dataset, "training")
         self.dataset, self.augment, self.config = dataset, augment, config
         self.read: list[int] = []  # by --check alone
 
@@ -42,11 +46,23 @@ class ValReader(Dataset[Any]):
     """The validation data as it is read."""
 
     def __init__(self, dataset: Any, config: Config) -> None:
+        refuse_stream(dataset, "validation")
         self.dataset, self.config = dataset, config
 
     def __getitems__(self, samples: list[int]) -> list[Any]:
         with own_random_numbers("validation", self.config.seed, samples[0]):
             return read(self.dataset, samples, "validation", lambda item, _: item)
+
+
+def refuse_stream(dataset: Any, data: str) -> None:
+    """End the program where the samples of some data have no numbers by which to read them."""
+    by_number = {"__getitem__", "__getitems__"} & set(dir(dataset))
+    if isinstance(dataset, IterableDataset) or not (by_number and hasattr(dataset, "__len__")):
+        fact = f"the {data} data, {type(dataset).__name__}, can be read from its beginning alone"
+        remedy = (
+            "give it a length and samples by their number (__len__, __getitem__) in data.py, as"
+        )
+        leave_if([(fact, f"{remedy} engine/memmap.py does: so runs go on and ranks share it")])
 
 
 class Rows(list[Any]):
@@ -55,9 +71,15 @@ class Rows(list[Any]):
     columns: list[Tensor]
 
 
-def collate(items: list[Any]) -> Any:
-    """The batch of some items."""
-    return items.columns if isinstance(items, Rows) else default_collate(items)
+def batched(collate: Collate, items: list[Any]) -> Any:
+    """The batch of some items, as collate of data.py makes it."""
+    if isinstance(items, Rows) and collate is default_collate:
+        return items.columns
+    try:
+        return collate(items)
+    except Exception as error:
+        error.add_note(f"while {UNMADE} {len(items)} samples")
+        raise
 
 
 def read(dataset: Any, samples: list[int], data: str, change: Change) -> list[Any]:

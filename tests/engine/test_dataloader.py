@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, Sampler, Subset
 
 from config import Config
-from data import augment, build_datasets
+from data import augment, build_datasets, collate
 from engine.batch import to_device
 from engine.dataloader import build_loader, build_val_loader
 from engine.random_state import random_state
-from engine.reader import Reader, collate
+from engine.reader import Reader, batched
 from engine.sampler import ShardedBatches
 
 
@@ -221,8 +221,8 @@ def test_an_error_names_the_samples_that_were_read(fault: str) -> None:
 def test_tensors_are_read_at_once_as_one_by_one() -> None:
     train_set, _ = build_datasets(Config())
     keys = [(0, 5), (0, 3), (1, 5)]
-    at_once = collate(Reader(train_set, augment, Config()).__getitems__(keys))
-    alone = collate(Reader(train_set, copied, Config()).__getitems__(keys))
+    at_once = batched(collate, Reader(train_set, augment, Config()).__getitems__(keys))
+    alone = batched(collate, Reader(train_set, copied, Config()).__getitems__(keys))
     assert all(map(torch.equal, at_once, alone))
     assert type(at_once) is type(alone) is list
     assert at_once[0].shape == (3, 1, 8, 8)

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.data import TensorDataset
+from torch.utils.data import TensorDataset, default_collate
 
 from config import Config
 
 Batch = list[Tensor]
+# what makes a batch of items, for training and validation. Where they do not stack, as texts of
+# different lengths, let a function at the top level of this file pad or pack them
+collate = default_collate
 DIGITS = Path(__file__).with_name("digits.csv.gz")
 
 

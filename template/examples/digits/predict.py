@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from config import Config
-from data import build_datasets
+from data import build_datasets, collate
 from engine import inference
 from engine.dataloader import build_val_loader
 from engine.errors import leave_if
@@ -54,7 +54,8 @@ def predict(
     """(digits: int64[N], likeliest digits: int64[N], their probabilities in 0..1: float32[N])."""
     found = []
     with torch.inference_mode():
-        for images, digits in build_val_loader(dataset, replace(config, workers=0), 0, 1):
+        config = replace(config, workers=0)
+        for images, digits in build_val_loader(dataset, config, 0, 1, collate):
             # as in training, or the accuracy would be another
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
                 scores = net(images.to(device)).float().cpu()

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from config import Config
 from engine import storage
@@ -15,6 +16,9 @@ from engine.errors import leave_if
 from engine.memmap import TokenFile
 
 Batch = list[Tensor]
+# what makes a batch of items, for training and validation. Where they do not stack, as texts of
+# different lengths, let a function at the top level of this file pad or pack them
+collate = default_collate
 CACHE = Path(__file__).with_name(".cache")  # may be deleted at any time between two runs
 SUFFIXES = (".c", ".cpp", ".go", ".h", ".html", ".java", ".js", ".md", ".py", ".rs", ".rst", ".txt")
 VAL_BYTES = 2**18  # at most: a validation takes a second or two on a CPU
