@@ -40,6 +40,9 @@ for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
+# several tests at once share the cores: threads that wait for each other would only take them away
+torch.set_num_threads(1)
+
 # how long an example takes says something about the machine, and nothing about the code; and the
 # fixtures that examples share are folders that nobody changes
 ALLOWED = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]

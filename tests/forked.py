@@ -188,9 +188,20 @@ def be_rank(rank: int, count: int, pipe: int, words: list[str], machines: list[s
 def run(words: list[str]) -> int:
     """Run a program as `python` would."""
     path = Path(words[0]).resolve()
+    forget([library for library in ("lightning", "accelerate") if library not in path.read_text()])
     sys.path[0], sys.argv = str(path.parent), words
     runpy.run_path(str(path), run_name="__main__")
     return 0
+
+
+def forget(libraries: list[str]) -> None:
+    """Let a program that does not import these find them not imported.
+
+    What it starts to load data imports what it has itself.
+    """
+    for name in list(sys.modules):
+        if name.partition(".")[0] in libraries:
+            del sys.modules[name]
 
 
 if __name__ == "__main__":

@@ -41,11 +41,11 @@ SOAK = "SOAK" in os.environ
 # agent, has ended those of another case. A rank that is stopped takes GRACE, but for rank 0 of
 # Fabric.
 QUICK = [
-    *(("spawn", "raise", False), ("torchrun", "raise", False)),
+    *(("spawn", "raise", True), ("torchrun", "raise", False)),
     *(("fabric", "raise", True), ("accelerate", "raise", True)),
     *(("spawn", "leave", True), ("fabric", "leave", True)),
     *(("spawn", "SIGKILL", False), ("fabric", "SIGKILL with child", False)),
-    *(("torchrun", "SIGKILL with loaders", True), ("accelerate", "SIGKILL with loaders", True)),
+    ("torchrun", "SIGKILL with loaders", True),
     *(("spawn", "SIGSEGV", True), ("spawn", "exit", True), ("accelerate", "abort", True)),
     *(("spawn", "exit 0", True), ("torchrun", "cancel", True)),
     *(("spawn", "hang", True), ("torchrun", "hang", True)),
@@ -166,7 +166,7 @@ def test_a_rank_that_hangs_is_named_with_the_stacks_of_all(
 
 
 # a project's own tests stop torchrun, too
-@pytest.mark.parametrize("method", represented(METHODS, "spawn", "fabric"))
+@pytest.mark.parametrize("method", represented(METHODS, "spawn"))
 def test_a_run_at_work_has_its_directory_to_itself_and_is_stopped_by_its_launcher(
     probes: dict[str, Path], method: str, tmp_path: Path
 ) -> None:

@@ -306,7 +306,7 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing_and_leaves_nobody(
     check(figures, method)
 
 
-@pytest.mark.parametrize("method", represented(METHODS, "spawn", "torchrun"))
+@pytest.mark.parametrize("method", represented(METHODS, "torchrun"))
 def test_a_launcher_that_is_killed_while_its_ranks_start_leaves_nobody(
     digits: dict[str, Path], method: str, tmp_path: Path
 ) -> None:

@@ -132,7 +132,9 @@ def test_the_settings_are_those_of_the_place(project: Callable[..., Path]) -> No
     assert run([str(BIN / "ruff"), "format", "--check", "--no-cache", "."], root).status == 0
 
 
-@pytest.mark.parametrize("kind", ["pyproject", "ruff.toml", "black", "above"])
+@pytest.mark.parametrize(
+    "kind", represented(["pyproject", "ruff.toml", "black", "above"], "pyproject")
+)
 def test_an_update_adds_no_settings_to_those_of_a_team(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -114,7 +114,10 @@ def test_ranks_that_are_forked_give_the_bits_of_the_launcher(
     assert lines[0] == lines[1] or EXACT
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(METHODS, 2)))
+@pytest.mark.parametrize(
+    ("first", "second"),
+    represented(itertools.permutations(METHODS, 2), *itertools.pairwise([*METHODS, *METHODS][:5])),
+)
 def test_a_run_goes_on_under_another_method(
     projects: dict[str, Path], runs: dict[str, Path], first: str, second: str, tmp_path: Path
 ) -> None:

@@ -7,13 +7,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import BIN, ROOT, TEMPLATE, environment, metrics, represented, run, scaffold
 from scaffold.catalog.methods import METHODS
 from scaffold.template.bundle import release_commits
 
 # the versions that the tests use; without byte-compiling an installation takes half the time
-PINNED = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt"), "PIP_NO_COMPILE": "1"}
+CONSTRAINTS = str(ROOT / "constraints.txt")
+PINNED = {"PIP_CONSTRAINT": CONSTRAINTS, "PIP_NO_COMPILE": "1"}
+SITE = Path(torch.__file__).parents[1]
+LARGE = "torch,torch-*,torchgen,functorch,sympy,sympy-*,mpmath,mpmath-*,networkx,networkx-*"
 FRESH = environment(PATH="/usr/local/bin:/usr/bin:/bin", **PINNED)
 
 
@@ -59,16 +63,13 @@ def test_the_wheel_carries_the_templates_of_all_releases(wheel: Path, tmp_path: 
 def test_the_wheel_works_in_an_empty_environment_away_from_the_repository(
     wheel: Path, projects: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Also when pip has byte-compiled the template: no .pyc may reach a project."""
-    result = run(
-        f"{sys.executable} -m venv venv && venv/bin/pip install --quiet --compile '{wheel}'",
-        tmp_path,
-        env=environment(PIP_CONSTRAINT=PINNED["PIP_CONSTRAINT"]),
-        seconds=300,
-    )
-    assert result.status == 0, result.err
+    """Also when its template was byte-compiled with the rest: no .pyc may reach a project."""
+    install = ["uv", "pip", "install", "--python", "venv", "--compile-bytecode", str(wheel)]
+    for command in (["uv", "venv", "venv"], [*install, "--constraint", CONSTRAINTS]):
+        result = run(command, tmp_path, seconds=300)
+        assert result.status == 0, result.err
     site = next((tmp_path / "venv/lib").glob("*/site-packages/scaffold/_template"))
-    assert list(site.rglob("*.pyc")), "pip compiles what it installs"
+    assert list(site.rglob("*.pyc")), "uv compiles what it installs"
     for method in METHODS:
         words = ["venv/bin/scaffold", "new", "--method", method, method, "--no-git"]
         result = run([*words, "--project-name", "digits"], tmp_path)
@@ -100,14 +101,22 @@ def test_uv_resolves_a_project(projects: dict[str, Path], method: str, tmp_path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("method", represented(METHODS, "torchrun"))
-def test_the_printed_commands_install_and_train_a_project(method: str, tmp_path: Path) -> None:
-    """Pasted as they are, into a shell that knows no virtual environment."""
+@pytest.mark.parametrize(
+    ("method", "lent"),
+    represented([("spawn", LARGE), *((method, "") for method in METHODS)], ("spawn", LARGE)),
+    ids=lambda value: "lent" if value == LARGE else value or "all",
+)
+def test_the_printed_commands_install_and_train_a_project(
+    method: str, lent: str, tmp_path: Path
+) -> None:
+    """Pasted as they are, into a shell that knows no virtual environment; lent: is there before."""
     made = scaffold("new", "--method", method, "digits", folder=tmp_path)
     assert made.status == 0, made.err
     steps = [line.strip() for line in made.out.splitlines() if line.startswith("  ")]
     assert len(steps) == 5
     steps[1] = steps[1].replace("python3", sys.executable)
+    if lent:
+        steps[1] += f"\nln -s {SITE}/{{{lent}}} .venv/{SITE.relative_to(BIN.parent)}"
     result = run("\n".join(steps), tmp_path, env=FRESH, seconds=420)
     assert result.status == 0, result.out[-2000:] + result.err[-2000:]
     assert metrics(tmp_path / "digits/runs/default")[-1]["val_accuracy"] >= 0.97
