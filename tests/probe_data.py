@@ -45,12 +45,16 @@ def collate(items: list[tuple[int, Text]]) -> Batch:
     """Texts of different lengths, the shorter ones padded."""
     numbers, texts = zip(*items, strict=True)
     values, targets, lengths = zip(*texts, strict=True)
-    text = Text(pad_sequence(values, True), pad_sequence(targets, True), torch.stack(lengths))
+    text = Text(padded(values), padded(targets), torch.stack(lengths))
     about = [
         {"name": f"text {number}", "length": length}
         for number, length in zip(numbers, lengths, strict=True)
     ]
     return Batch(about, (torch.tensor(numbers),), text)
+
+
+def padded(rows: tuple[Tensor, ...]) -> Tensor:
+    return pad_sequence(list(rows), batch_first=True)
 
 
 def this_rank() -> str:

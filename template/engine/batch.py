@@ -59,7 +59,6 @@ def can_move(part: Any) -> bool:
     return callable(getattr(part, "to", None)) and not isinstance(part, type)
 
 
-@cache
 def need_not_wait(kind: type[Any]) -> bool:
     """Whether what is of this type can go to a device while nobody waits for it."""
     try:
@@ -77,12 +76,12 @@ def mapped(change: Callable[[Any], Any], batch: Any) -> Any:
     if isinstance(batch, list):
         return list(map(each, batch))
     if isinstance(batch, MutableMapping):
-        made = copy.copy(batch)
+        made: Any = copy.copy(batch)
         made.update((name, each(part)) for name, part in batch.items())
         return made
     if isinstance(batch, tuple):
-        named = hasattr(batch, "_make")
-        return batch._make(map(each, batch)) if named else tuple(map(each, batch))
+        make: Any = getattr(batch, "_make", tuple)  # with names or without
+        return make(map(each, batch))
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         made = copy.copy(batch)
         for field in dataclasses.fields(batch):

@@ -44,7 +44,7 @@ QUICK = [
     *(("spawn", "raise", True), ("torchrun", "raise", False)),
     *(("fabric", "raise", True), ("accelerate", "raise", True)),
     *(("spawn", "leave", True), ("fabric", "leave", True)),
-    *(("spawn", "SIGKILL", False), ("fabric", "SIGKILL with child", False)),
+    *(("spawn", "SIGKILL", True), ("fabric", "SIGKILL with child", True)),
     ("torchrun", "SIGKILL with loaders", True),
     *(("spawn", "SIGSEGV", True), ("spawn", "exit", True), ("accelerate", "abort", True)),
     *(("spawn", "exit 0", True), ("torchrun", "cancel", True)),

@@ -162,19 +162,22 @@ def test_saving_on_each_local_rank_0_would_be_seen(tmp_path: Path) -> None:
     assert (second / "checkpoints/step-000000004/state.pt").exists()
 
 
-@pytest.mark.parametrize("processes", represented([1, 2], 1))
+@pytest.mark.parametrize(
+    ("processes", "methods"),
+    represented([(1, ("torchrun", "fabric")), (2, tuple(METHODS))], (1, ("torchrun", "fabric"))),
+)
 def test_compiling_changes_the_speed_and_not_what_is_saved(
-    projects: dict[str, Path], processes: int, tmp_path: Path
+    projects: dict[str, Path], processes: int, methods: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Row 15: bare names in the checkpoint, under every method."""
     flags = ["--steps", 3, "--width", 8, "--micro_batch_size", 32, "--log_every", 1]
     how: dict[str, Any] = {"processes": processes, "forked": True}
     eager = train(projects["torchrun"], tmp_path / "eager", *flags, **how)
-    for method, project in projects.items():
+    for method in methods:
         cache = str(tmp_path / "cache")
         compile_ = (*flags, "--compile")
         compiled = train(
-            project, tmp_path / method, *compile_, TORCHINDUCTOR_CACHE_DIR=cache, **how
+            projects[method], tmp_path / method, *compile_, TORCHINDUCTOR_CACHE_DIR=cache, **how
         )
         assert weights(compiled, 3).keys() == weights(eager, 3).keys()
         assert largest_difference(weights(compiled, 3), weights(eager, 3)) < 1e-4

@@ -14,6 +14,7 @@ from config import Config
 from conftest import (
     BIN,
     environment,
+    examples,
     fork,
     largest_difference,
     launch,
@@ -43,21 +44,30 @@ EXACT = 0.0 if torch.cuda.device_count() < 2 else 1e-6  # GPU kernels may add in
 
 @pytest.fixture(scope="module")
 def runs(projects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run of 60 steps on two processes for each method, all at once.
+    """A run of 60 steps on two processes for each method, those of a launcher all at once.
 
     They do not meet: no two runs of a machine want the same port.
     """
     parent = tmp_path_factory.mktemp("runs")
     processes = {
         method: start(
-            launch_line(project, "--run_dir", parent / method, *FLAGS), project, environment()
+            launch_line(projects[method], "--run_dir", parent / method, *FLAGS),
+            projects[method],
+            environment(),
         )
-        for method, project in projects.items()
+        for method in launched()
     }
+    for method in set(METHODS) - processes.keys():
+        train(projects[method], parent / method, *FLAGS, forked=True)
     for method, process in processes.items():
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, f"{method}: {out}{err}"
     return {method: parent / method for method in METHODS}
+
+
+def launched() -> list[str]:
+    """The methods whose launchers train here: those that stand for themselves, or all."""
+    return list(METHODS) if examples(quick=0, full=1, soak=1) else ["spawn", "fabric"]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +110,8 @@ def test_spawn_and_torchrun_agree_bit_for_bit(runs: dict[str, Path]) -> None:
     assert largest_difference(spawn, torchrun) <= EXACT
 
 
-@pytest.mark.parametrize("method", METHODS)
+# torchrun's and Accelerate's are torchrun, which a project's own tests start, too
+@pytest.mark.parametrize("method", represented(METHODS, "spawn", "fabric"))
 def test_ranks_that_are_forked_give_the_bits_of_the_launcher(
     projects: dict[str, Path], runs: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
