@@ -65,7 +65,7 @@ def need_not_wait(kind: type[Any]) -> bool:
         known = inspect.signature(kind.to).parameters.values()
     except (TypeError, ValueError, AttributeError):
         return False
-    return any(name.name == "non_blocking" or name.kind is name.VAR_KEYWORD for name in known)
+    return any(one.name == "non_blocking" or one.kind is one.VAR_KEYWORD for one in known)
 
 
 def mapped(change: Callable[[Any], Any], batch: Any) -> Any:

@@ -4,23 +4,22 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from config import Config
 from engine.errors import leave_if
 from engine.random_state import mix
-from engine.reader import Collate, ValReader, batched
+from engine.reader import Collate, Numbers, Reader, ValReader, batched
 from engine.workers import end_with_parent, start_forkserver
 
 
 def build_loader(
-    data: Dataset[Any],
+    data: Reader | ValReader | Numbers,
     batches: Sampler[list[Any]],
     config: Config,
     stream: tuple[object, ...],
-    collate: Collate = default_collate,
 ) -> DataLoader[Any]:
-    """The loader of some data: what collate makes of the items of each batch.
+    """The loader of some data.
 
     stream tells the workers' random numbers apart: (rank, first micro-batch).
     """
@@ -29,7 +28,7 @@ def build_loader(
     return DataLoader(
         data,
         batch_sampler=batches,
-        collate_fn=partial(batched, collate),
+        collate_fn=partial(batched, data.collate),
         num_workers=config.workers,
         # a worker forked from a process with CUDA and threads can hang
         multiprocessing_context="forkserver" if config.workers else None,
@@ -42,13 +41,13 @@ def build_loader(
 
 
 def build_val_loader(
-    dataset: Any, config: Config, rank: int, world_size: int, collate: Collate = default_collate
+    dataset: Any, collate: Collate, config: Config, rank: int, world_size: int
 ) -> DataLoader[Any]:
     """Give this rank's part of the validation data: every sample on one rank, none twice."""
-    data, stream = ValReader(dataset, config), ("validation", rank)
+    data = ValReader(dataset, collate, config)
     if len(dataset) == 0:
         remedy = "return at least one sample from build_datasets in data.py"
         leave_if([("the validation data is empty", remedy)])
     mine = range(rank, len(dataset), world_size)
     batches = BatchSampler(mine, config.micro_batch_size, drop_last=False)
-    return build_loader(data, batches, config, stream, collate)
+    return build_loader(data, batches, config, ("validation", rank))

@@ -1,6 +1,7 @@
-"""The data as it is read: samples, augmented, and an error that names them."""
+"""The data as it is read: samples, augmented, as batches, and an error that names them."""
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any, Self
 
 import torch
@@ -19,11 +20,11 @@ Change = Callable[[Any, int], Any]  # (item, its place in the batch) -> the item
 
 
 class Reader(Dataset[Any]):
-    """The training data as it is read: samples of an epoch, augmented (augment in data.py)."""
+    """The training data as it is read: samples of an epoch, changed by augment of data.py."""
 
-    def __init__(self, dataset: Any, augment: Augment, config: Config) -> None:
+    def __init__(self, dataset: Any, augment: Augment, collate: Collate, config: Config) -> None:
         refuse_stream(dataset, "training")
-        self.dataset, self.augment, self.config = dataset, augment, config
+        self.dataset, self.augment, self.collate, self.config = dataset, augment, collate, config
         self.read: list[int] = []  # by --check alone
 
     def __len__(self) -> int:
@@ -45,9 +46,9 @@ class Reader(Dataset[Any]):
 class ValReader(Dataset[Any]):
     """The validation data as it is read."""
 
-    def __init__(self, dataset: Any, config: Config) -> None:
+    def __init__(self, dataset: Any, collate: Collate, config: Config) -> None:
         refuse_stream(dataset, "validation")
-        self.dataset, self.config = dataset, config
+        self.dataset, self.collate, self.config = dataset, collate, config
 
     def __getitems__(self, samples: list[int]) -> list[Any]:
         with own_random_numbers("validation", self.config.seed, samples[0]):
@@ -66,7 +67,7 @@ def refuse_stream(dataset: Any, data: str) -> None:
 
 
 class Rows(list[Any]):
-    """Items that are the rows of these tensors, as nobody has changed them: a batch already."""
+    """Items that are the rows of these tensors: a batch already."""
 
     columns: list[Tensor]
 
@@ -86,15 +87,11 @@ def read(dataset: Any, samples: list[int], data: str, change: Change) -> list[An
     """The items of a dataset, each changed as soon as it is read: at once where it can do that."""
     with Naming(data, samples) as naming:
         found = at_once(dataset, samples)
-        items = Rows() if isinstance(found, Rows) else []
+        items = []
         for naming.place, sample in enumerate(samples):
             item = dataset[sample] if found is None else found[naming.place]
             items.append(change(item, naming.place))
-    if isinstance(items, Rows) and isinstance(found, Rows):
-        items.columns = found.columns
-        unchanged = all(item is before for item, before in zip(items, found, strict=True))
-        return items if unchanged else list(items)
-    return items
+    return found if isinstance(found, Rows) and all(map(is_, items, found)) else items
 
 
 def at_once(dataset: Any, samples: list[int]) -> list[Any] | None:
@@ -121,6 +118,8 @@ def at_once(dataset: Any, samples: list[int]) -> list[Any] | None:
 
 class Numbers(Dataset[int]):
     """What shares.py reads instead: each sample is its own number."""
+
+    collate = staticmethod(default_collate)
 
     def __init__(self, samples: int) -> None:
         self.samples = samples

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from config import Config
 from engine.batch import to_device
@@ -152,8 +152,8 @@ def test_a_stream_is_refused_with_the_way_to_go(
         return item
 
     for build in (
-        lambda: Reader(dataset, no_change, Config()),
-        lambda: build_val_loader(dataset, Config(), 0, 1),
+        lambda: Reader(dataset, no_change, default_collate, Config()),
+        lambda: build_val_loader(dataset, default_collate, Config(), 0, 1),
     ):
         with pytest.raises(SystemExit) as caught:
             build()
@@ -164,6 +164,6 @@ def test_a_stream_is_refused_with_the_way_to_go(
 
 
 def test_a_list_is_data_enough() -> None:
-    reader = Reader([3, 4, 5], lambda item, _seed, _config: item, Config())
+    reader = Reader([3, 4, 5], lambda item, _seed, _config: item, default_collate, Config())
     order = ShardedBatches(len(reader), 3, 0, 1, seed=0)
     assert sorted(reader.__getitems__(next(iter(order)))) == [3, 4, 5]
