@@ -30,7 +30,8 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(1, 8), nn.GELU(), nn.Linear(8, 1))
-        self.dead = nn.Linear(1, 1) if FAULT == "dead" else nn.Identity()
+        self.dead = nn.Linear(1, 1) if FAULT in ("dead", "frozen") else nn.Identity()
+        self.dead.requires_grad_(FAULT == "dead")
         self.seen: Tensor
         self.register_buffer("seen", torch.zeros(()))
 

@@ -1,4 +1,4 @@
-"""`--check`: one step, and what it did: sizes, shares, memory, parameters without a gradient."""
+"""`--check`: one step, and what it did: sizes, shares, memory, parameters and their gradients."""
 
 from typing import Any
 
@@ -21,7 +21,8 @@ def report(config: Config, net: nn.Module, loader: Any, device: torch.device) ->
     told: list[Any] = [None] * world_size
     dist.all_gather_object(told, (mine, peak_memory(device)))
     parameters = dict(net.named_parameters())
-    without = [name for name, parameter in parameters.items() if parameter.grad is None]
+    learning = {name: one for name, one in parameters.items() if one.requires_grad}
+    without = [name for name, parameter in learning.items() if parameter.grad is None]
     if dist.get_rank() == 0:
         show(config, device, told, parameters, without)
     fact = f"the loss does not depend on {len(without)} parameters, so no rank gets their gradients"
@@ -45,8 +46,10 @@ def show(
         shown = ", ".join(map(str, samples[:SHOWN])) + (", ..." if len(samples) > SHOWN else "")
         print(f"check: rank {rank} read {len(samples)} samples: {shown}; peak {memory:.0f} MiB")
     count = sum(parameter.numel() for parameter in parameters.values())
+    frozen = sum(one.numel() for one in parameters.values() if not one.requires_grad)
     print(f"check: precision {config.precision}: {precision(config, device)}")
-    print(f"check: {count} parameters in {len(parameters)} tensors")
+    learn = f", of which {count - frozen} learn and {frozen} do not" if frozen else ""
+    print(f"check: {count} parameters in {len(parameters)} tensors{learn}")
     print(f"check: parameters without a gradient: {', '.join(without) or 'none'}", flush=True)
 
 

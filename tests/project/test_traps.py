@@ -12,8 +12,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
+import torch
 
 from conftest import MODULES, environment, largest_difference, make, metrics, run, train, weights
 from engine.resources import cores
@@ -174,6 +176,23 @@ def test_check_names_the_parameters_that_get_no_gradient(
         read = [number for call in calls for number in call["numbers"]]
         assert f"check: rank {rank} read 6 samples: {', '.join(map(str, read))}; peak " in out
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_parameters_that_do_not_learn_are_no_fault(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    frozen: dict[str, Any] = {"forked": True, "PROBE_FAULT": "frozen"}
+    checked = Run(probes[method], tmp_path / "run", "--check", **frozen).result
+    assert checked.status == 0, checked.err
+    assert "check: 27 parameters in 6 tensors, of which 25 learn and 2 do not\n" in checked.out
+    assert "check: parameters without a gradient: none\n" in checked.out
+    for steps in (4, 8):
+        ended = Run(probes[method], tmp_path / "run", "--steps", steps, **frozen)
+        assert ended.result.status == 0, ended.result.err
+    saved = [weights(tmp_path / "run", step) for step in (4, 8)]
+    same = {name for name in saved[0] if torch.equal(saved[0][name], saved[1][name])}
+    assert same == {"dead.weight", "dead.bias"}
 
 
 def without_a_number() -> list[tuple[str, str, int, int]]:
