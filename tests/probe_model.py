@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from multiprocessing import resource_tracker
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,14 +33,51 @@ class Net(nn.Module):
         self.layers = nn.Sequential(nn.Linear(1, 8), nn.GELU(), nn.Linear(8, 1))
         self.dead = nn.Linear(1, 1) if FAULT in ("dead", "frozen") else nn.Identity()
         self.dead.requires_grad_(FAULT == "dead")
+        self.kinds = Kinds() if FAULT == "kinds" else nn.Identity()
         self.seen: Tensor
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, values: Tensor) -> Tensor:
         if self.training:
             self.seen = 0.9 * self.seen + 0.1 * values.detach().mean()
-        scores: Tensor = self.layers(values.unsqueeze(-1)).squeeze(-1)
+        scores: Tensor = self.kinds(self.layers(values.unsqueeze(-1)).squeeze(-1))
         return scores
+
+
+class Kinds(nn.Module):
+    """All that a layer may hold beside weights that learn; each call changes some of it."""
+
+    halves: Tensor
+    wave: Tensor
+    small: Tensor
+    short: Tensor
+    passing: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("halves", torch.ones(3, dtype=torch.float16))
+        self.register_buffer("wave", torch.ones(3, dtype=torch.complex128))
+        self.register_buffer("small", torch.ones((), dtype=torch.float8_e4m3fn))
+        self.register_buffer("short", torch.ones(3, dtype=torch.uint16))
+        self.register_buffer("passing", torch.ones(3), persistent=False)
+        self.frozen = nn.Parameter(torch.ones(3).to(torch.float8_e5m2), requires_grad=False)
+        self.learned = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+        self.shared = self.learned
+        self.calls: dict[str, Any] = {"number": 0, "last": (torch.zeros(1), "none")}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.calls
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.calls = state
+
+    def forward(self, scores: Tensor) -> Tensor:
+        if self.training:
+            number = self.calls["number"] + 1
+            self.calls = {"number": number, "last": (torch.full((1,), float(number)), "some")}
+            self.wave *= 1 + 0.1j
+            self.halves *= 0.9
+        return scores * self.shared.abs().mean().to(scores.dtype)
 
 
 def fail() -> None:

@@ -78,7 +78,8 @@ def copied(state: Any) -> Any:
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):
         return {name: copied(part) for name, part in state.items()}
-    return [copied(part) for part in state] if isinstance(state, list) else state
+    copies = [copied(part) for part in state] if isinstance(state, (list, tuple)) else []
+    return copies if isinstance(state, list) else tuple(copies) if copies else state
 
 
 def newest(config: Config) -> tuple[int, Path | None, float]:
@@ -125,13 +126,15 @@ def as_here(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str
     return saved
 
 
-def differences(folder: Path, saved: dict[str, Tensor], here: dict[str, Tensor]) -> list[str]:
+def differences(folder: Path, saved: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """In which tensors a checkpoint is of another network: one fact that names the first ones."""
 
-    def shape(tensor: Tensor | None) -> str:
-        return "missing" if tensor is None else str(list(tensor.shape))
+    def shape(state: dict[str, Any], name: str) -> str:
+        found = state.get(name)
+        here = "there" if name in state else "missing"
+        return str(list(found.shape)) if isinstance(found, Tensor) else here
 
-    pairs = {name: (shape(saved.get(name)), shape(here.get(name))) for name in saved | here}
+    pairs = {name: (shape(saved, name), shape(here, name)) for name in saved | here}
     found = [
         f"`{name}` {there}, here {now}" for name, (there, now) in pairs.items() if there != now
     ]

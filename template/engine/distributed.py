@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from config import Config
 from engine import launcher, peers, signals, variables
 from engine.errors import leave_if
+from engine.replicas import ready
 from engine.resources import cores, threads_are_set
 
 
@@ -99,8 +100,10 @@ def set_precision(config: Config) -> None:
 def compiled(net: nn.Module, config: Config) -> nn.Module:
     """The network, compiled if the settings say so. It shares the weights of the bare `net`.
 
+    Ends the program where it holds what cannot be trained. Every rank must call it.
     Not by net.compile(): that leaves a network whose class is torch's, as nn.Sequential, as it is.
     """
+    ready(net)
     if not config.compile:
         return net
     faster = torch.compile(net)

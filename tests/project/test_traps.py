@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from conftest import MODULES, environment, largest_difference, make, metrics, run, train, weights
+from engine.replicas import checksum
 from engine.resources import cores
 from probe import BATCH, STEPS, STOPPED, Run, make_probe, numbers
 from scaffold.catalog.methods import METHODS
@@ -193,6 +194,25 @@ def test_parameters_that_do_not_learn_are_no_fault(
     saved = [weights(tmp_path / "run", step) for step in (4, 8)]
     same = {name for name in saved[0] if torch.equal(saved[0][name], saved[1][name])}
     assert same == {"dead.weight", "dead.bias"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_a_network_holds_is_saved_and_goes_on_bit_for_bit(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    kinds: dict[str, Any] = {"forked": True, "PROBE_FAULT": "kinds"}
+    flags = ("--checkpoint_every", 6, "--keep", 4, "--async_save")
+    states = []
+    for said in ("starts", "goes on after step 6"):
+        ended = Run(probes[method], tmp_path / "run", *flags, **kinds)
+        assert ended.result.status == 0, ended.result.err
+        assert said in ended.result.out
+        states.append(weights(tmp_path / "run", STEPS))
+        shutil.rmtree(tmp_path / f"run/checkpoints/step-{STEPS:09d}")
+        shutil.rmtree(tmp_path / "run/checkpoints/step-000000008")
+    assert checksum(states[0]) == checksum(states[1])
+    extra: Any = states[0]["kinds._extra_state"]
+    assert (extra["number"], float(extra["last"][0])) == (STEPS * 3, STEPS * 3)
 
 
 def without_a_number() -> list[tuple[str, str, int, int]]:
