@@ -1,4 +1,4 @@
-"""Signals wait while a project is made: they end it between two steps, where nothing is half."""
+"""Signals wait while a command works: they end it between two steps, where nothing is half."""
 
 import signal
 
@@ -15,12 +15,6 @@ def hold() -> None:
     """
     heard = {number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN}
     signal.pthread_sigmask(signal.SIG_BLOCK, heard)
-
-
-def let_through() -> None:
-    """From now on a Ctrl-C is an exception, on whose way out what this process started is ended."""
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def end_if_signalled() -> None:

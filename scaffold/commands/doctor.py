@@ -23,7 +23,7 @@ def doctor(python: str | None, as_json: bool) -> None:
     from scaffold.ops.doctor.checks import findings, python_of_training
     from scaffold.template.answers import find_project, read_answers
 
-    signals.let_through()
+    signals.hold()
     try:
         method = read_answers(find_project(Path.cwd())).values["method"]
     except ScaffoldError:

@@ -31,6 +31,21 @@ sys.meta_path.insert(0, Slow())
 sys.argv[1:] = {words}
 __main__.main()
 """
+# the command line of a busy machine, on which what it starts is at work before it knows
+LATE = """
+import subprocess, sys, time
+from scaffold import __main__
+
+begin = subprocess.Popen._execute_child
+
+def late(*words):
+    begin(*words)
+    time.sleep(1)
+
+subprocess.Popen._execute_child = late
+sys.argv[1:] = {words}
+__main__.main()
+"""
 # the command line of a system that has no such module
 WITHOUT = """
 import sys
@@ -78,17 +93,18 @@ def test_a_ctrl_c_while_it_starts_is_two_lines_whatever_swallows_it(
     assert json.loads(out) == told if "--json" in words else out == ""
 
 
-def test_a_ctrl_c_ends_what_doctor_has_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_doctor_has_started(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "slow").write_text("#!/bin/sh\necho $$ >pid\nexec sleep 60\n")
     (tmp_path / "slow").chmod(0o755)
-    command = [sys.executable, "-m", "scaffold", "doctor", "--json", "--python", "./slow"]
-    process = start(command, tmp_path)
+    program = LATE.format(words=["doctor", "--json", "--python", "./slow"])
+    process = start([sys.executable, "-c", program], tmp_path)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, json.loads(out)["status"]) == (130, 130)
+    assert (process.returncode, json.loads(out)["status"]) == (128 + number, 128 + number)
     assert "Traceback" not in err
     state = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"

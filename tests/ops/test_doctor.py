@@ -109,6 +109,20 @@ def test_a_driver_that_fails_or_hangs_is_told(
         assert fact in finding.fact
 
 
+def test_a_git_that_fails_or_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(machine, "GIT_WAIT", 0.5)
+    for text, fact in (
+        ("echo no licence accepted >&2; exit 69", "does not work: no licence accepted"),
+        ("sleep 100", "does not work: no answer in 0 s"),
+        ("exit 1", "does not work: status 1"),
+    ):
+        program(tmp_path / "git", text)
+        finding = machine.check_git()
+        assert (finding.state, finding.fact) == ("warn", fact)
+        assert str(tmp_path / "git") in finding.remedy
+
+
 def test_a_python_that_is_none_is_told(tmp_path: Path) -> None:
     for text in ("echo 5", "echo '{}'", "exit 3", "kill -9 $$"):
         odd = str(program(tmp_path / "python", text))

@@ -4,14 +4,15 @@ import os
 import resource
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 from threading import Thread
 
 from scaffold.ops.doctor.finding import Finding
+from scaffold.ops.doctor.program import Program
 
 FILES = 1024  # open files; workers of a loader hand tensors over in files
 SHARED = 2**30  # bytes in /dev/shm, through which workers hand them over; docker gives 64 MiB
+GIT_WAIT = 10  # seconds to tell its version
 HOST_WAIT = 3  # seconds for the address of a name
 PORT = 29500  # what the ranks of several machines meet at by default
 
@@ -22,8 +23,12 @@ def check_git() -> Finding:
     if not git:
         remedy = "install git: scaffold switch and update need it"
         return Finding("git", "warn", "not installed", remedy)
-    done = subprocess.run([git, "version"], capture_output=True, text=True, check=False)
-    return Finding("git", "ok", done.stdout.strip())
+    said, why, status = Program([git, "version"]).end(GIT_WAIT)
+    if status:
+        lines = why.strip().splitlines() or [f"status {status}"]
+        remedy = f"mend {git}, or take it off the PATH: scaffold switch and update need it"
+        return Finding("git", "warn", f"does not work: {lines[0]}", remedy)
+    return Finding("git", "ok", said.strip())
 
 
 def check_host() -> Finding:

@@ -8,7 +8,10 @@ from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import Self
 
+from scaffold.signals import end_if_signalled
+
 LARGEST = 2**20  # bytes of an answer
+LOOK = 0.02  # seconds between two looks at whether it has ended
 
 
 class Program:
@@ -39,14 +42,19 @@ class Program:
             self.process.wait()
 
     def end(self, seconds: float) -> tuple[str, str, int]:
-        """(stdout, stderr, status), at the latest so many seconds after its start."""
+        """(stdout, stderr, status), at the latest so many seconds after its start.
+
+        Raises ScaffoldError where a signal comes meanwhile.
+        """
         with self.out, self.err:
             if isinstance(self.process, OSError):
                 return "", str(self.process), 127
             try:
-                status = self.process.wait(max(0, self.begin + seconds - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                return "", f"no answer in {seconds:.0f} s", 124
+                while (status := self.process.poll()) is None:
+                    if time.monotonic() > self.begin + seconds:
+                        return "", f"no answer in {seconds:.0f} s", 124
+                    end_if_signalled()
+                    time.sleep(LOOK)
             finally:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.process.pid, signal.SIGKILL)
