@@ -552,13 +552,13 @@ def test_a_command_starts_without_what_it_does_not_need(
     assert not imported(words) & slow
 
 
-def hostile_git(folder: Path) -> dict[str, str]:
+def hostile_git(folder: Path, clean: str) -> dict[str, str]:
     """The variables of a user whose git ignores, converts, filters and hooks what it can."""
     files = {
         "gitconfig": f"[core]\nexcludesFile = {folder}/ignored\nattributesFile = {folder}/rules\n"
         f"hooksPath = {folder}/hooks\nautocrlf = true\nsafecrlf = true\n"
         f"[init]\ntemplateDir = {folder}/init\n"
-        '[filter "odd"]\nclean = tr a b\nrequired = true\n[commit]\ngpgSign = true\n',
+        f'[filter "odd"]\nclean = {clean}\nrequired = true\n[commit]\ngpgSign = true\n',
         "ignored": "*.gz\n.*\ndata*\nengine/\n",
         "rules": "*.py filter=odd\n* text working-tree-encoding=UTF-16\n",
         "hooks/pre-commit": "#!/bin/sh\nexit 1\n",
@@ -572,11 +572,12 @@ def hostile_git(folder: Path) -> dict[str, str]:
     return {"GIT_CONFIG_GLOBAL": str(folder / "gitconfig")}
 
 
+@pytest.mark.parametrize("clean", ["tr a b", "git-lfs-that-is-not-installed"])
 def test_the_first_commit_has_every_file_whatever_git_is_set_to(
-    expected: dict[str, dict[str, bytes]], tmp_path: Path
+    clean: str, expected: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
     words = ["new", "--method", "fabric", "digits"]
-    result = scaffold(*words, folder=tmp_path, **hostile_git(tmp_path / "user"))
+    result = scaffold(*words, folder=tmp_path, **hostile_git(tmp_path / "user", clean))
     assert (result.status, result.err) == (0, "")
     call(tmp_path, "clone", "--quiet", "digits", "clone")
     assert contents(tmp_path / "clone") == contents(tmp_path / "digits") == expected["fabric"]
