@@ -8,7 +8,7 @@ import click
 
 from scaffold import __version__, streams
 from scaffold.errors import FAILURE, INTERRUPTED, PRECONDITION, USAGE, ScaffoldError, json_is_asked
-from scaffold.names import printable
+from scaffold.names import of_system, printable
 from scaffold.terminal import show_json
 
 # a command's module is imported when it is called, and not for the list of them: a fast start
@@ -95,9 +95,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt) as error:  # at a question
         fail(stdout, error, *INTERRUPTED)
     except OSError as error:
-        what = error.strerror or str(error).partition("\n")[0]
-        fact = f"{what}: `{printable(str(error.filename))}`" if error.filename else what
-        fail(stdout, error, fact, "mend the cause and run it again; --debug shows where", FAILURE)
+        remedy = "mend the cause and run it again; --debug shows where"
+        fail(stdout, error, of_system(error), remedy, FAILURE)
 
 
 def check_system() -> None:

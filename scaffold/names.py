@@ -83,6 +83,13 @@ def printable(text: str) -> str:
     return text.encode("unicode_escape").decode() if not text.isprintable() else text
 
 
+def of_system(error: OSError) -> str:
+    """What the system says is wrong, and with which path: of two, the one that is written."""
+    what = error.strerror or str(error).partition("\n")[0]
+    path = error.filename2 or error.filename
+    return f"{what}: `{printable(str(path))}`" if path else what
+
+
 def some(names: list[str]) -> str:
     """The first three of these names for a message, and how many more there are."""
     shown = ", ".join(f"`{printable(name)}`" for name in names[:3])

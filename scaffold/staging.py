@@ -29,14 +29,20 @@ def staging(parent: Path) -> Iterator[Path]:
     """
     parent = parent.absolute()
     sweep(parent)
+    with told_if_full(parent), _claimed(parent) as folder:
+        yield folder
+
+
+@contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """Raise ScaffoldError where the disk of this folder is full, on which nothing was changed."""
     try:
-        with _claimed(parent) as folder:
-            yield folder
+        yield
     except OSError as error:
         if error.errno not in FULL:
             raise
         remedy = "nothing was changed; free some and run it again"
-        raise ScaffoldError(f"no space is left in `{parent}`", remedy, FAILURE) from error
+        raise ScaffoldError(f"no space is left in `{folder}`", remedy, FAILURE) from error
 
 
 @contextmanager

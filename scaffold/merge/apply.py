@@ -17,8 +17,9 @@ from scaffold.git.run import AGAIN, ask
 from scaffold.merge import journal
 from scaffold.merge.changes import Change
 from scaffold.merge.preflight import ready
-from scaffold.names import some
+from scaffold.names import of_system, some
 from scaffold.signals import end_if_signalled
+from scaffold.staging import told_if_full
 
 
 def apply(place: Place, found: list[Change], message: str) -> None:
@@ -28,7 +29,7 @@ def apply(place: Place, found: list[Change], message: str) -> None:
     """
     if not found:
         return
-    with alone(place):
+    with told_if_full(place.git_dir), alone(place):
         check(place, found)
         journal.begin(place, found, message)
         try:
@@ -39,9 +40,9 @@ def apply(place: Place, found: list[Change], message: str) -> None:
             raise
         try:
             journal.write(place)
+            journal.set_done(place, True)
         except (ScaffoldError, OSError) as error:
             _put_back(place, error)
-        journal.set_done(place, True)
 
 
 def check(place: Place, found: list[Change]) -> None:
@@ -89,9 +90,9 @@ def _shown(place: Place, paths: list[str]) -> str:
     return some(sorted(place.name(path) for path in paths))
 
 
-def _put_back(place: Place, error: Exception) -> NoReturn:
+def _put_back(place: Place, error: ScaffoldError | OSError) -> NoReturn:
     """Undo what was done, and raise the error that has come."""
-    said = error.fact if isinstance(error, ScaffoldError) else str(error)
+    said = error.fact if isinstance(error, ScaffoldError) else of_system(error)
     try:
         paths = journal.read(place)["after"]
         journal.restore(

@@ -19,7 +19,7 @@ from conftest import BIN, run
 from repositories import call, commit, content, repository, state, write
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
 from scaffold.git import lock
-from scaffold.git.repository import Place, find_place
+from scaffold.git.repository import find_place
 from scaffold.git.run import git
 from scaffold.merge import apply, journal, three_way
 from scaffold.merge.rollback import take_back
@@ -508,18 +508,33 @@ def test_a_move_that_is_killed_half_way_is_taken_back(
     assert state(project) == before
 
 
+@pytest.mark.parametrize("step", ["write", "set_done"])
 def test_a_merge_that_fails_half_way_is_put_back(
+    step: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state(project)
+    whole = getattr(journal, step)
+
+    def fail(*words: Any) -> None:
+        whole(*words)
+        raise OSError(5, "Input/output error", "beside", None, "train.py")
+
+    monkeypatch.setattr(journal, step, fail)
+    with pytest.raises(ScaffoldError, match=r"^Input/output error: `train\.py`$"):
+        carry_out(later(project))
+    assert state(project) == before
+
+
+def test_a_full_disk_is_that_of_the_repository(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(project)
-    whole = journal.write
 
-    def fail(place: Place) -> None:
-        whole(place)
-        raise OSError(5, "Input/output error")
+    def fill(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(journal, "write", fail)
-    with pytest.raises(ScaffoldError, match="Input/output error"):
+    monkeypatch.setattr(journal, "begin", fill)
+    with pytest.raises(ScaffoldError, match=f"^no space is left in `{project}/.git`$"):
         carry_out(later(project))
     assert state(project) == before
 
