@@ -34,7 +34,7 @@ def find_place(root: Path) -> Place:
 
     Raises ScaffoldError where git does not keep it, for then nothing could be undone.
     """
-    objects = ("--path-format=absolute", "--git-path", "objects")
+    objects = ("--git-path", "objects")
     wanted = ("--show-toplevel", "--absolute-git-dir", *objects, "--show-prefix", "HEAD")
     found = git(root, "rev-parse", *wanted)
     told = found.stdout.split("\n")
@@ -55,7 +55,8 @@ def find_place(root: Path) -> Place:
             'git add --all && git commit --allow-empty -m "Start"',
             PRECONDITION,
         )
-    return Place(root, Path(top), Path(git_dir), Path(stored), prefix, head)
+    # git tells it from the project, and knows --path-format only since 2.31
+    return Place(root, Path(top), Path(git_dir), (root / stored).resolve(), prefix, head)
 
 
 def conflicts(root: Path) -> list[str]:

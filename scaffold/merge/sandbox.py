@@ -37,11 +37,12 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
     """
     folder, home = room / "copy", room / "home"
     home.mkdir()
-    kind = "sha256" if len(place.head) == 64 else "sha1"
-    variables = {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    # not by its option: git knows that only since 2.29, and before that no other kind
+    variables = {"GIT_DEFAULT_HASH": "sha256" if len(place.head) == 64 else "sha1"}
+    variables |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     variables |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
     variables |= {"GIT_CONFIG_GLOBAL": os.devnull, **ALONE}
-    ask(room, "init", "--quiet", "--template=", f"--object-format={kind}", str(folder), **variables)
+    ask(room, "init", "--quiet", "--template=", str(folder), **variables)
     # what two sides say of line ends stands one below the other, and the template's rules last
     (folder / ".git/info").mkdir(exist_ok=True)
     (folder / ".git/info/attributes").write_text(".gitattributes merge=union\n")

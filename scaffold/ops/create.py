@@ -106,7 +106,8 @@ def first_commit(folder: Path, names: list[str], message: str) -> None:
             raise failed(folder, done.stderr, NO_GIT)
         return done.stdout
 
-    do("init", "--quiet", "--initial-branch=main")
+    do("init", "--quiet")
+    do("symbolic-ref", "HEAD", "refs/heads/main")  # git knows --initial-branch only since 2.28
     # not `git add`, in which ignore files and attributes have a say
     stored = do("hash-object", "-w", "--no-filters", "--stdin-paths", text="\n".join(names))
     modes = ["100755" if (folder / name).stat().st_mode & 0o100 else "100644" for name in names]

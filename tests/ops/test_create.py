@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from conftest import BIN, ROOT, Result, environment, examples, make, run, scaffold
-from repositories import call, repository, write
+from repositories import call, commit, repository, state, write
 from scaffold import staging
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
 from scaffold.template import render, source
@@ -607,6 +607,39 @@ def distrusting_git(folder: Path) -> dict[str, str]:
     (folder / "bin/git").chmod(0o755)
     path = f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
     return {"GIT_CONFIG_GLOBAL": str(folder / "config"), "PATH": path}
+
+
+def older_git(folder: Path) -> dict[str, str]:
+    """The variables of somebody whose git is that of Ubuntu 20.04, without what came later."""
+    later = "*--path-format*|*--initial-branch*|*--object-format*|*zdiff3*"
+    refusal = 'echo "error: unknown option" >&2; exit 129'
+    script = f"""#!/bin/sh
+case "$*" in {later}) {refusal};; *" version") echo git version 2.25.1; exit;; esac
+exec {shutil.which("git")} "$@"
+"""
+    write(folder, {"git": script})
+    (folder / "git").chmod(0o755)
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_an_older_git_will_do(tmp_path: Path) -> None:
+    root, user = tmp_path / "team", older_git(tmp_path / "bin")
+    words = ["new", "--method", "torchrun"]
+    assert scaffold(*words, "team", folder=tmp_path, **user).status == 0
+    assert call(root, "branch", "--show-current") == "main\n"
+    words = [*words, "--project-name", "digits", "services/digits"]
+    (root / "services").mkdir()
+    assert scaffold(*words, folder=root, **user).status == 0
+    call(root, "config", "user.name", "somebody")
+    call(root, "config", "user.email", "somebody@localhost")
+    commit(root)
+    for project in (root, root / "services/digits"):
+        before = state(root)
+        result = scaffold("switch", "--method", "fabric", folder=project, **user)
+        assert (result.status, result.err) == (0, "")
+        assert "lightning" in (project / "pyproject.toml").read_text()
+        assert scaffold("abort", folder=project, **user).status == 0
+        assert state(root) == before
 
 
 def test_in_a_repository_that_git_distrusts_nothing_is_made_and_git_s_remedy_is_told(
