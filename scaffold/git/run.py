@@ -36,7 +36,8 @@ def git(
 ) -> subprocess.CompletedProcess[str]:
     """Run git in a folder, with a text on its stdin and more variables in its environment.
 
-    It leads a group of its own: a Ctrl-C on the terminal must not stop it half-way.
+    It has a session of its own: a Ctrl-C on the terminal must not stop it half-way, and where it
+    would ask there, as ssh does for what a partial clone lacks, it fails and does not wait.
     """
     environment = {
         name: value
@@ -52,7 +53,7 @@ def git(
             input=(text or "").encode("utf-8", "surrogateescape"),
             capture_output=True,
             check=False,
-            process_group=0,
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         remedy = "install git; scaffold new can do without: --no-git"

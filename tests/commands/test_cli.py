@@ -1,5 +1,6 @@
 """The command line by what it says and how it ends."""
 
+import fcntl
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import re
 import select
 import subprocess
 import sys
+import termios
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -23,12 +25,19 @@ from scaffold.template.source import questions
 CHOICES = "spawn, torchrun, fabric, accelerate"
 
 
-def on_a_terminal(typed: str, *words: object, folder: Path) -> tuple[int, str]:
+def on_a_terminal(typed: str, *words: object, folder: Path, **env: str) -> tuple[int, str]:
     """Run the command line on a terminal where somebody types: (exit status, what it showed)."""
     ours, its = pty.openpty()
     command = [str(BIN / "scaffold"), *map(str, words)]
     process = subprocess.Popen(
-        command, cwd=folder, env=environment(), stdin=its, stdout=its, stderr=its
+        command,
+        cwd=folder,
+        env=environment(**env),
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so it is /dev/tty
     )
     os.close(its)
     os.write(ours, typed.encode())
@@ -61,6 +70,17 @@ def test_new_makes_a_repository_with_one_clean_commit(tmp_path: Path) -> None:
     assert listing(tmp_path / "my proj") == ["digits"]  # nothing beside it is left
     git = run("git log --format=%s && git status --porcelain", tmp_path / "my proj/digits")
     assert git.out == f"Start from scaffold {__version__} (torchrun)\n"
+
+
+def test_a_git_that_asks_on_the_terminal_fails_and_does_not_wait(tmp_path: Path) -> None:
+    """As for a password, where a partial clone fetches what it lacks."""
+    script = "(read password </dev/tty) 2>&- || { echo fatal: no terminal >&2; exit 128; }"
+    (tmp_path / "git").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "git").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    words = ["new", "--defaults", "--method", "spawn", "a"]
+    status, shown = on_a_terminal("", *words, folder=tmp_path, PATH=path)
+    assert (status, "git failed: fatal: no terminal" in shown) == (1, True)
 
 
 def test_new_inside_a_repository_or_with_no_git_makes_none(tmp_path: Path) -> None:

@@ -124,10 +124,16 @@ def test_a_git_that_fails_or_hangs_is_told(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_python_that_is_none_is_told(tmp_path: Path) -> None:
-    for text in ("echo 5", "echo '{}'", "exit 3", "kill -9 $$"):
+    for text, why in (
+        ("echo 5", "ended with status 0"),
+        ("echo '{}'", "ended with status 0"),
+        ("exit 3", "ended with status 3"),
+        ("kill -ILL $$", "ended by Illegal instruction"),  # as a torch for another CPU
+    ):
         odd = str(program(tmp_path / "python", text))
         found = {finding.name: finding for finding in checks.findings(odd, None)}
         assert found["python"].state == "fail"
+        assert found["python"].fact == f"{odd} does not run, or not with torch: {why}"
         assert "ranks" not in found
     for missing in ("/nonexistent", str(tmp_path)):
         found = {finding.name: finding for finding in checks.findings(missing, None)}

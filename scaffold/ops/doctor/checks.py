@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -56,8 +57,11 @@ def findings(
         waiting(f"{python} loads torch and starts two processes")
         facts, why = answer(program, {"python", "executable", "packages", "torch"})
     if not facts:
-        remedy = "give --python the Python of the environment that trains"
-        yield Finding("python", "fail", f"{python} does not run: {why}", remedy)
+        remedy = (
+            "give --python the Python of the environment that trains; if it is that one, "
+            "`python -c 'import torch'` there shows more"
+        )
+        yield Finding("python", "fail", f"{python} does not run, or not with torch: {why}", remedy)
         return
     yield check_python(facts)
     yield from check_versions(facts["packages"])
@@ -76,7 +80,8 @@ def answer(program: Program, keys: set[str]) -> tuple[dict[str, Any], str]:
         if isinstance(told, dict) and keys <= told.keys():
             return told, ""
     lines = err.strip().splitlines()
-    return {}, lines[-1] if lines else f"ended with status {status}"
+    end = f"ended by {signal.strsignal(-status)}" if status < 0 else f"ended with status {status}"
+    return {}, lines[-1] if lines else end
 
 
 def check_python(facts: dict[str, Any]) -> Finding:
