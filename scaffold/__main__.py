@@ -6,6 +6,7 @@ an import that swallows it.
 
 import os
 import signal
+import sys
 from types import FrameType
 
 from scaffold.errors import INTERRUPTED, json_is_asked
@@ -28,7 +29,8 @@ def leave(_number: int, _frame: FrameType | None) -> None:
     fact, remedy, status = INTERRUPTED
     line_end = "\n" * os.isatty(2)  # after the ^C that a terminal shows
     told = {2: f"{line_end}error: {fact}\nhint: {remedy}\n"}
-    if json_is_asked():
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if json_is_asked() and not getattr(outlet, "used", False):  # the result may be there already
         told[1] = f'{{\n  "error": "{fact}",\n  "hint": "{remedy}",\n  "status": {status}\n}}\n'
     for stream, text in told.items():
         try:  # noqa: SIM105  # contextlib would be one more thing to load before this is heard

@@ -93,6 +93,21 @@ def test_a_ctrl_c_while_it_starts_is_two_lines_whatever_swallows_it(
     assert json.loads(out) == told if "--json" in words else out == ""
 
 
+def test_a_ctrl_c_after_the_result_adds_no_second_one(tmp_path: Path) -> None:
+    """The command has told its result, and the program has not heard yet that it is done."""
+    program = (
+        "import signal, sys; from scaffold import __main__, streams\n"
+        "streams.check = lambda *_: signal.raise_signal(signal.SIGINT)\n"
+        "signal.signal = lambda number, answer, real=signal.signal: "
+        "answer == signal.SIG_IGN or real(number, answer)\n"
+        "sys.argv[1:] = ['methods', '--json']; __main__.main()"
+    )
+    process = start([sys.executable, "-c", program], tmp_path)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "error: interrupted\nhint: nothing was changed\n")
+    assert len(json.loads(out)) == 4
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_what_doctor_has_started(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "slow").write_text("#!/bin/sh\necho $$ >pid\nexec sleep 60\n")
