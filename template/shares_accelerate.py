@@ -16,7 +16,7 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 
 # isort: split
 from config import Config
-from engine import distributed
+from engine import agreement, distributed
 from engine.dataloader import build_loader
 from engine.reader import Numbers
 from engine.sampler import ShardedBatches
@@ -41,6 +41,7 @@ def main(config: Config) -> None:
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     rank, world_size = accelerator.process_index, accelerator.num_processes
+    agreement.check_ranks(config)
 
     # ---- 2. data: every rank reads its own share of each batch
     data, size = Numbers(SAMPLES), BATCH_SIZE

@@ -17,7 +17,7 @@ from lightning.fabric.strategies import DDPStrategy
 
 # isort: split
 from config import Config
-from engine import distributed
+from engine import agreement, distributed
 from engine.dataloader import build_loader
 from engine.reader import Numbers
 from engine.sampler import ShardedBatches
@@ -41,6 +41,7 @@ def main(config: Config) -> None:
     )
     fabric.launch()
     rank, world_size = fabric.global_rank, fabric.world_size
+    agreement.check_ranks(config)
 
     # ---- 2. data: every rank reads its own share of each batch
     data, size = Numbers(SAMPLES), BATCH_SIZE

@@ -15,7 +15,7 @@ from train import launch
 
 # isort: split
 from config import Config
-from engine import distributed
+from engine import agreement, distributed
 from engine.dataloader import build_loader
 from engine.reader import Numbers
 from engine.sampler import ShardedBatches
@@ -36,6 +36,7 @@ def main(config: Config) -> None:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     rank, world_size = dist.get_rank(), dist.get_world_size()
+    agreement.check_ranks(config)
 
     # ---- 2. data: every rank reads its own share of each batch
     data, size = Numbers(SAMPLES), BATCH_SIZE

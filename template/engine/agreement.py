@@ -31,9 +31,7 @@ class Stop:
     """
 
     def __init__(self, config: Config) -> None:
-        found, asked = dist.get_world_size(), config.processes * config.nodes
-        remedy = "see how train.py starts them, and what `scaffold doctor` says"
-        leave_if([(f"ranks: {found}, asked for: {asked}", remedy)] if found != asked else [], 1)
+        check_ranks(config)
         self.config, self.request = config, signals.StopRequest()
         self.every = config.log_every, config.validate_every, config.checkpoint_every
         self.unread: list[Unread] = []  # of two steps at most
@@ -93,6 +91,13 @@ class Stop:
             remedy = f"{remedy}; a new start goes on from the last checkpoint in {folder}"
             leave_if([(fact, remedy)], status=1)
         return any(row[3::4])
+
+
+def check_ranks(config: Config) -> None:
+    """End the program where other ranks have met than were asked for. Every rank must call it."""
+    found, asked = dist.get_world_size(), config.processes * config.nodes
+    remedy = "see how the program starts them, and what `scaffold doctor` says"
+    leave_if([(f"ranks: {found}, asked for: {asked}", remedy)] if found != asked else [], 1)
 
 
 def why(step: int, losses: list[float], targets: list[float], case: Case) -> Finding:

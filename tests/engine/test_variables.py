@@ -15,7 +15,9 @@ from conftest import (
     Result,
     environment,
     fork,
+    launch,
     launch_line,
+    make_each,
     represented,
     run,
     train,
@@ -247,6 +249,16 @@ def test_another_number_of_ranks_than_asked_for_is_refused(
     with pytest.raises(Refusal):
         agreement.Stop(Config(devices=2))
     assert "error: ranks: 1, asked for: 2\nhint: " in capsys.readouterr().err
+
+
+def test_shares_of_another_number_of_ranks_are_not_shown(tmp_path: Path) -> None:
+    for method, project in make_each(tmp_path).items():
+        with (project / "engine/distributed.py").open("a") as file:
+            file.write("\n\ndist.get_world_size = lambda: 5\n")
+        ended = launch(project, program="shares.py", forked=True)
+        assert ended.status != 0, method
+        assert ended.err.startswith("error: ranks: 5, asked for: 2\nhint: "), ended.err
+        assert ended.out == "", method
 
 
 def test_machines_that_start_different_numbers_are_refused(tmp_path: Path) -> None:

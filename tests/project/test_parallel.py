@@ -140,6 +140,7 @@ def test_shares_uses_the_lines_that_training_uses(method: str) -> None:
         "start = ",
         "shares = ShardedBatches(len(data), size",
         "for step",
+        "agreement.check_ranks(config)",  # which agreement.Stop does in training
         "distributed.end()",  # without a network
     )
     assert all(line.startswith(allowed) for line in seen), seen
