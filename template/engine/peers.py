@@ -33,7 +33,7 @@ class Peers(Thread):
     def begin(self, pids: dict[int, int]) -> None:
         """Watch these processes: {rank: pid}."""
         with suppress(OSError, AttributeError):  # Linux 5.3 and later can do it
-            self.handles = {os.pidfd_open(pid): (rank, pid) for rank, pid in pids.items()}
+            self.handles = {handle(pid): (rank, pid) for rank, pid in pids.items()}
             self.start()
             for thread in threads():
                 if thread.name == OBSERVER:
@@ -80,6 +80,14 @@ def loss(seconds: float) -> str:
         peers.lost.wait(seconds if peers.handles else 0)
         return peers.loss
     return ""
+
+
+def handle(pid: int) -> int:
+    """What can be read as soon as a process has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:  # it has ended since the ranks have met
+        return os.open(os.devnull, os.O_RDONLY)
 
 
 def machine() -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from config import Config
 from conftest import MODULES, environment, launch, launch_line, metrics, represented, run, start
-from engine import launcher, watchdog
+from engine import launcher, peers, watchdog
 from probe import (
     ALL,
     FLAGS,
@@ -257,6 +257,21 @@ def test_a_run_that_is_stopped_before_its_first_step_says_so_at_once(
     )
     assert tracebacks(ended.result.err) == 0
     assert state(run_dir)["state"] == "preempted"
+
+
+def test_a_rank_that_ends_while_the_others_get_to_know_it_is_missed() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    lost: list[str] = []
+    peers.start(lost.append)
+    (watching,) = peers.watching
+    try:
+        watching.begin({0: os.getppid(), 1: gone.pid})
+        assert peers.loss(10) == "rank 1 ended without a word"
+    finally:
+        peers.part()
+    watching.join(10)
+    assert lost == ["rank 1 ended without a word"]
 
 
 @pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
