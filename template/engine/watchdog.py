@@ -8,8 +8,10 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread, main_thread
 from types import FrameType
@@ -77,6 +79,9 @@ def give_up(config: Config, waited: str, old: set[Stack]) -> None:
     """Write where this rank is; the first of those that can speak sums up."""
     rank, world_size = this_rank(), config.processes * config.nodes
     state = run_state.read(config.run_dir)
+    if state.get("state") == "running" and not run_state.of_this_run(state):
+        # another run is alive there, and would take this for a rank of its own
+        config = replace(config, run_dir=Path(tempfile.mkdtemp(prefix="stacks-")))
     rank_0 = state.get("pid") if state.get("host") == socket.gethostname() else None
     path = stacks_file(config, rank)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -290,6 +290,23 @@ def test_the_first_rank_is_killed_only_where_its_number_is_of_this_machine(
     assert ended == [None if host == "elsewhere" else os.getppid()]
 
 
+def test_a_start_beside_a_run_that_is_alive_leaves_no_stacks_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run would take them for those of a rank of its own that gives up, and end."""
+    told = {"state": "running", "pid": 1, "host": "elsewhere", "launch": "another"}
+    (tmp_path / "run_state.json").write_text(json.dumps(told))
+    monkeypatch.setattr(watchdog, "PATIENCE", 0)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LAUNCHER_PID", "1")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    watchdog.give_up(Config(run_dir=tmp_path), "1 s", set())
+    assert "error: no progress for 1 s; rank 0 gives no sign; rank 1 " in capsys.readouterr().err
+    assert not watchdog.stacks(Config(run_dir=tmp_path))
+    assert json.loads((tmp_path / "run_state.json").read_text()) == told
+
+
 def test_the_empty_folders_of_torchrun_go_and_what_is_in_others_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
