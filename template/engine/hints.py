@@ -3,9 +3,11 @@
 import errno
 import re
 from itertools import takewhile
+from traceback import walk_tb
 
 import torch
 import torch.distributed as dist
+from torch.multiprocessing import reductions
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # how gloo, NCCL and their store see that another rank is gone
@@ -24,6 +26,7 @@ HINTS = {
     "pickle": "with --workers, data.py must keep what it builds at the top level of a module; or "
     "set --workers 0",
     "out of memory": "lower --micro_batch_size: the result stays the same",
+    "memoryerror": "the memory is full: lower --workers or --micro_batch_size",
     "exited unexpectedly": "a worker of the loader died, perhaps of too little memory; "
     "set --workers 0 to see",
 }
@@ -53,6 +56,13 @@ def is_disk(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in DISK
 
 
+def is_worker(error: BaseException) -> bool:
+    """Whether a worker of the loader went before this rank could take what it had sent."""
+    return isinstance(error, (EOFError, OSError)) and any(
+        frame.f_code.co_filename == reductions.__file__ for frame, _ in walk_tb(error.__traceback__)
+    )
+
+
 def summary(error: BaseException) -> str:
     """The error on one line, with where it arose as far as somebody noted that."""
     lines = str(error).strip().splitlines() or ["no reason given"]
@@ -61,6 +71,8 @@ def summary(error: BaseException) -> str:
     said = tail if lines[0].startswith("Caught ") and tail else lines[:1]
     # gloo names a place in its source, and gives advice
     said = [re.sub(r"^\[/\S+\] |\. This is typically .*", "", line) for line in said]
+    if is_worker(error):
+        said.append("a worker of the loader is gone")
     return ", ".join([*said, *getattr(error, "__notes__", ())])
 
 
@@ -73,6 +85,8 @@ def hint(error: BaseException) -> str:
     """What the reader can do."""
     if isinstance(error, torch.OutOfMemoryError):
         return HINTS["out of memory"]
+    if is_worker(error):
+        return HINTS["exited unexpectedly"]
     if is_disk(error):
         return "make room or set another --run_dir, and start again: the run goes on"
     text = f"{type(error).__name__} {error} {getattr(error, '__notes__', '')}".lower()

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.multiprocessing import reductions
 
 from config import Config
 from conftest import MODULES, environment, launch, launch_line, metrics, represented, run, start
-from engine import launcher, peers, watchdog
+from engine import hints, launcher, peers, watchdog
 from probe import (
     ALL,
     FLAGS,
@@ -257,6 +259,17 @@ def test_a_run_that_is_stopped_before_its_first_step_says_so_at_once(
     )
     assert tracebacks(ended.result.err) == 0
     assert state(run_dir)["state"] == "preempted"
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "reset"), OSError()])
+def test_a_worker_that_is_killed_with_a_batch_on_its_way_is_named(error: Exception) -> None:
+    """Its rank asks it for the memory of the batch, and gets no answer."""
+    batch = type("Batch", (), {"detach": lambda _: (_ for _ in ()).throw(error)})()
+    with pytest.raises(type(error)) as caught:
+        reductions.rebuild_storage_fd(torch.UntypedStorage, batch, 4)
+    assert hints.summary(caught.value).endswith(", a worker of the loader is gone")
+    assert "too little memory" in hints.hint(caught.value)
+    assert "worker" not in hints.summary(error.with_traceback(None)) + hints.hint(error)
 
 
 def test_a_rank_that_ends_while_the_others_get_to_know_it_is_missed() -> None:
