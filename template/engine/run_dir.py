@@ -13,6 +13,7 @@ from engine.errors import leave_if
 def problems(run_dir: Path) -> list[tuple[str, str]]:
     """Why a directory cannot be made or written: (fact, remedy), or nothing."""
     try:
+        str(run_dir).encode()  # trackers write it in UTF-8
         # of a link that leads nowhere, the link
         place = next(path for path in (run_dir, *run_dir.parents) if os.path.lexists(path))
         writable = os.access(place, os.W_OK | os.X_OK)

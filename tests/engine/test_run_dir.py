@@ -91,3 +91,10 @@ def test_each_rank_of_the_run_itself_may_say_why_it_fails(
     assert run_state.failure(tmp_path) == "no memory"
     be(1, TORCHRUN | {"MASTER_PORT": "29501"})
     assert run_state.failure(tmp_path) is None  # it is the failure of another run
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A tracker would end of it when the ranks have met."""
+    ((fact, remedy),) = run_dir.problems(tmp_path / os.fsdecode(b"run\xff"))
+    assert "surrogates not allowed" in fact
+    assert remedy == "set another --run_dir"
