@@ -56,7 +56,7 @@ def begin(config: Config) -> None:
     """Take the run directory, and watch over this rank; ends the program where a run is at work."""
     signals.expect(partial(stop, config=config, at_once=True))
     atexit.register(launcher.sweep)
-    output.guard()
+    output.guard(output.PATIENCE)
     faulthandler.enable(all_threads=False)  # of an error in C: the line that led there
     if is_first():
         run_dir.take(config.run_dir)

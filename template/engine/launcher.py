@@ -89,7 +89,7 @@ def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> 
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    output.guard()
+    output.guard(output.PATIENCE)
     signals.take(forward)
     signals.hear()
     # that it ends the others, too, is no news

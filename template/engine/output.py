@@ -1,26 +1,41 @@
-"""What a run prints, which never ends it: a reader may leave, and a log may be full.
+"""What a run prints, which never ends it: a reader may leave or pause, and a log may be full.
 
-`python train.py | head -3`, a terminal that was closed, `> /dev/full`.
+`python train.py | head -3`, a terminal that was closed, `> /dev/full`; Ctrl-S, `| less`, a laptop
+that sleeps with its ssh.
 """
 
 import io
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any
 
 STREAMS = (1, "stdout"), (2, "stderr")
+PATIENCE = 5  # seconds that a run waits for its reader
+ROOM = 2048  # bytes; where anything can be written there is room for twice as many (pipe(7))
 
 
 class Lasting(io.FileIO):
-    """A stream that is given up where it cannot be written, which the other one tells."""
+    """A stream that is given up where it cannot be written, which the other one tells.
 
-    def __init__(self, handle: int, name: str) -> None:
+    patience: seconds after which a reader that pauses misses what comes; infinite: it waits.
+    """
+
+    def __init__(self, handle: int, name: str, patience: float) -> None:
         super().__init__(handle, "w", closefd=False)
-        self.name = name
+        self.name, self.patience, self.missed = name, patience, 0
 
     def write(self, block: Any) -> int:
+        if self.patience < float("inf"):
+            if not is_read(self.fileno(), 0 if self.missed else self.patience):
+                self.missed += len(block)
+                return len(block)
+            block = block[:ROOM]
+        missed, self.missed = self.missed, 0
         try:
+            if missed:
+                super().write(b"\n(%d bytes were not read in time)\n" % missed)
             return super().write(block)
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -32,8 +47,15 @@ class Lasting(io.FileIO):
             return len(block)
 
 
-def guard() -> None:
-    """Let nothing that is printed raise from now on."""
+def is_read(handle: int, seconds: float) -> bool:
+    """Whether a stream can be written within so many seconds, or tells why it cannot."""
+    poll = select.poll()
+    poll.register(handle, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
+
+
+def guard(patience: float = float("inf")) -> None:
+    """Let nothing that is printed raise from now on, nor wait for a reader for longer than this."""
     for handle, name in STREAMS:
         stream = getattr(sys, name)
         if stream is None:  # closed by who started this
@@ -41,7 +63,7 @@ def guard() -> None:
         elif isinstance(stream, io.TextIOWrapper) and stream.fileno() == handle:
             stream.flush()
             text = io.TextIOWrapper(
-                io.BufferedWriter(Lasting(handle, name)),
+                io.BufferedWriter(Lasting(handle, name, patience)),
                 stream.encoding,
                 stream.errors,
                 line_buffering=stream.line_buffering or name == "stderr",

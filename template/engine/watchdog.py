@@ -17,7 +17,7 @@ from threading import Thread, main_thread
 from types import FrameType
 
 from config import Config
-from engine import run_state
+from engine import output, run_state
 from engine.errors import this_rank
 
 START = 300  # seconds until the first step is done: processes meet, workers start, kernels compile
@@ -47,8 +47,10 @@ class Watchdog(Thread):
             now = time.monotonic()
             self.left -= min(now - before, 2)
             before = now
-        # in C: it also ends a rank whose file system does not answer
-        faulthandler.dump_traceback_later(PATIENCE + 10, exit=True)
+        # in C: it also ends a rank whose file system does not answer; but a reader that pauses
+        # would keep it
+        file = sys.stderr if output.is_read(2, 0) else Path(os.devnull).open("w")  # noqa: SIM115
+        faulthandler.dump_traceback_later(PATIENCE + 10, exit=True, file=file)
         try:
             give_up(self.config, f"{self.limit:g} s" if self.left <= 0 else "too long", self.old)
         except OSError as error:

@@ -1,6 +1,7 @@
 """What a run prints never ends it: a reader may leave, a log be full, a stream be closed."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import MODULES, launch_line, represented, run
+from engine import output
 from probe import FLAGS, make_probe
 from scaffold.catalog.methods import METHODS
 
@@ -33,6 +35,38 @@ def test_a_program_outlives_who_reads_it(streams: str, said: str, tmp_path: Path
     assert said in ended.err
     assert len(ended.err.splitlines()) == bool(said), ended.err
     assert (tmp_path / "done").read_text() == "done"
+
+
+@pytest.mark.parametrize("patience", ["0.2", ""])
+def test_a_run_goes_on_where_its_reader_pauses_and_other_programs_wait(
+    patience: str, tmp_path: Path
+) -> None:
+    """Ctrl-S, `| less`; what predict.py prints is what it is started for."""
+    lines = LINES.replace("guard()", f"guard({patience})")
+    words = [sys.executable, "-c", lines, str(tmp_path / "done")]
+    pausing = f"(for _ in {{1..80}}; do [ -e {tmp_path / 'done'} ] || sleep 0.05; done; cat)"
+    ended = run(f"{shlex.join(words)} | {pausing}", MODULES / "digits", text="")
+    assert ended.status == 0, ended.err
+    read = ended.out.splitlines()
+    if patience:
+        assert read[0] == "0"
+        assert len(read) < 10**5
+    else:
+        assert read == [str(line) for line in range(10**5)]
+
+
+def test_what_a_reader_has_missed_is_told_when_it_goes_on() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    stream = output.Lasting(writer, "stdout", 0.01)
+    while not stream.missed:
+        stream.write(b"a line\n")
+    read = os.read(reader, 2**20)
+    stream.write(b"another\n" * 3)
+    assert os.read(reader, 2**20) == b"\n(7 bytes were not read in time)\n" + b"another\n" * 3
+    assert read == b"a line\n" * (len(read) // 7)
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("method", represented(METHODS, "spawn"))
