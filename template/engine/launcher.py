@@ -97,6 +97,7 @@ def wait_for(ranks: mp.ProcessContext, store: dist.TCPStore, config: Config) -> 
     try:
         while not ranks.join():
             pass
+        signals.ignore()  # as the ranks do in the end
     except mp.ProcessExitedException as error:
         codes = dict(enumerate(process.exitcode or 0 for process in ranks.processes))
         rank, code = error.error_index, error.exit_code

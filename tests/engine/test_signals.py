@@ -96,3 +96,19 @@ def test_before_the_first_step_a_signal_ends_a_process_wherever_it_is(
     """
     ended = program(tmp_path, code)
     assert ended.out == ("heard 15\n" if inside == "Python" else "heard beside 15\n"), ended.err
+
+
+def test_a_signal_while_a_rank_that_is_done_leaves_is_too_late(tmp_path: Path) -> None:
+    """Python takes its own answers back in the end, and a run that has saved would die of one."""
+    code = """
+    from engine import distributed
+    distributed.join_launcher()
+    os.environ["MASTER_PORT"] = "29999"
+    request = signals.StopRequest()
+    dist = distributed.dist
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    distributed.end()
+    print(all(signal.getsignal(number) == signal.SIG_IGN for number in signals.taken))
+    """
+    ended = program(tmp_path, code)
+    assert ended.out == "True\n", ended.err
