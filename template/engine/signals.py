@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing import resource_tracker
@@ -129,6 +130,8 @@ def forget() -> None:
 def deafen() -> None:
     """Let this process, and those that multiprocessing starts now, hear nothing until `hear`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    # what it removes after a run that was cut short is no news, and no last word
+    sys.warnoptions.append("ignore:resource_tracker")
     resource_tracker.ensure_running()  # needed to start processes, and unblocks signals
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 

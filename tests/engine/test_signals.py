@@ -1,11 +1,12 @@
 """Every request to stop is heard, and nothing else is taken for one."""
 
+import sys
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from conftest import MODULES, Result, fork
+from conftest import MODULES, Result, fork, run
 
 # of a program: errors in it, job control, and what ends nobody
 OTHERS = "KILL STOP SEGV BUS FPE ILL ABRT TRAP SYS CHLD CONT TSTP TTIN TTOU URG WINCH PIPE XFSZ"
@@ -112,3 +113,14 @@ def test_a_signal_while_a_rank_that_is_done_leaves_is_too_late(tmp_path: Path) -
     """
     ended = program(tmp_path, code)
     assert ended.out == "True\n", ended.err
+
+
+def test_what_a_run_that_is_cut_short_leaves_is_removed_without_a_word() -> None:
+    code = (
+        "import os, sys; sys.modules['config'] = type(sys)('config')\n"  # it would load torch
+        "sys.modules['config'].Config = object\n"
+        "from multiprocessing import get_context; from engine import signals\n"
+        "signals.deafen(); kept = get_context('spawn').Semaphore(); os._exit(1)"
+    )
+    ended = run([sys.executable, "-c", code], MODULES / "digits")
+    assert (ended.status, ended.err) == (1, "")
