@@ -37,18 +37,26 @@ def of_this_run(found: dict[str, Any]) -> bool:
 
 
 def tell(run_dir: Path, state: str, **facts: Any) -> None:
-    """Write the state of the run, whole or not at all; only a process that has the lock does."""
+    """Write the state of the run; only a process that has the lock does."""
     if held:
         write(run_dir, state, **{"pid": os.getpid()} | facts)
 
 
 def write(run_dir: Path, state: str, **facts: Any) -> None:
-    beside = run_dir / f".{FILE}.{os.getpid()}"
+    """Write a state: whole or not at all, where the disk has room for that."""
+    path, beside = run_dir / FILE, run_dir / f".{FILE}.{os.getpid()}"
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    text = json.dumps({"state": state, "since": now} | facts, indent=1) + "\n"
     try:
-        beside.write_text(json.dumps({"state": state, "since": now} | facts, indent=1) + "\n")
-        beside.replace(run_dir / FILE)
-    finally:  # as on a full disk
+        beside.write_text(text)
+        beside.replace(path)
+    except OSError:  # as on a full disk, where the file has some room
+        if not path.exists():
+            raise
+        with path.open("r+") as file:
+            file.write(text)
+            file.truncate()
+    finally:
         beside.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from engine import run_dir, run_state
 from engine.variables import LAUNCHER
+from probe import disk_at
 
 # what launchers set, for each start another port or id; Fabric's rank 0 has nothing yet
 TORCHRUN = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "1"}
@@ -91,6 +92,20 @@ def test_each_rank_of_the_run_itself_may_say_why_it_fails(
     assert run_state.failure(tmp_path) == "no memory"
     be(1, TORCHRUN | {"MASTER_PORT": "29501"})
     assert run_state.failure(tmp_path) is None  # it is the failure of another run
+
+
+def test_a_full_disk_has_room_for_why_the_run_failed(
+    be: Callable[..., None], tmp_path: Path
+) -> None:
+    with disk_at(tmp_path / "disk", "size=64k") as disk:
+        be(0, TORCHRUN)
+        run_dir.take(disk)
+        with pytest.raises(OSError, match="No space left"):
+            (disk / "all").write_bytes(bytes(2**17))
+        run_state.tell_failure(disk, "no space")
+        assert run_state.failure(disk) == "no space"
+        assert not list(disk.glob(".run_state*"))
+        run_state.held[0].close()
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
