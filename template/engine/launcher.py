@@ -8,6 +8,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +59,26 @@ def is_python(pid: int) -> bool:
         return Path(f"/proc/{pid}/exe").samefile("/proc/self/exe")
     except OSError:  # another user's
         return False
+
+
+def leave_old_store() -> None:
+    """Where torchrun starts ranks anew, let them meet in a store that rank 0 will hold.
+
+    Its agent's keeps what the ranks before have told each other, and a new one would wait for them
+    (https://github.com/pytorch/pytorch/issues/135712). On several machines nobody knows rank 0's.
+    """
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if restarts == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
+        return
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, is_master=False)
+    if os.environ["RANK"] == "0":
+        with socket.create_server(("", 0)) as server:
+            store.set(f"port-{restarts}", str(server.getsockname()[1]))
+    os.environ["MASTER_PORT"] = store.get(f"port-{restarts}").decode()
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
 
 
 def sweep() -> None:

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from config import RANGES, Config
-from engine import run_dir, variables
+from engine import launcher, run_dir, variables
 from engine.errors import is_first, leave_if
 
 # they say where and how a run is done and not what it does, so they are not saved with it
@@ -31,6 +31,7 @@ def parse(sizes: bool = True) -> Config:
     waits for a rank that left. `sizes=False` is for a program that does not train.
     """
     leave_if(variables.problems(), status=1)
+    launcher.leave_old_store()
     flags = sys.argv[1:]
     file = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     file.add_argument("--config", nargs="?")

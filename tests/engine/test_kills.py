@@ -367,9 +367,7 @@ def test_a_launcher_that_restarts_killed_ranks_loses_nothing(
     random, figures = Random(method), Figures()
     command = ["torchrun", "--standalone", "--max-restarts", str(restarts)]
     command += ["--nproc-per-node", "2", "train.py"]
-    # a store that both attempts share would keep what the ranks of the first one told each other
-    alone = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    with attempt(command, digits[method], tmp_path / "run", **alone) as run:
+    with attempt(command, digits[method], tmp_path / "run") as run:
         since = 0
         for _ in range(restarts):
             since = restart(run, random, figures, since)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 import cost
 from config import Config
@@ -23,7 +24,7 @@ from conftest import (
     train,
     weights,
 )
-from engine import agreement, variables
+from engine import agreement, launcher, variables
 from engine.errors import Refusal, is_first, leave_if
 from engine.settings import device_problems
 from scaffold.catalog.methods import METHODS
@@ -259,6 +260,29 @@ def test_shares_of_another_number_of_ranks_are_not_shown(tmp_path: Path) -> None
         assert ended.status != 0, method
         assert ended.err.startswith("error: ranks: 5, asked for: 2\nhint: "), ended.err
         assert ended.out == "", method
+
+
+def test_ranks_that_torchrun_starts_anew_meet_in_a_store_of_their_own() -> None:
+    """In its agent's they would find what those before them have told each other."""
+    agent = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    given = AGENT | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(agent.port)}
+    for restarts, more, leaves in (
+        ("0", {}, False),
+        ("1", {"GROUP_WORLD_SIZE": "2"}, False),
+        ("1", {"TORCHELASTIC_USE_AGENT_STORE": "False"}, False),
+        ("1", {}, True),
+    ):
+        ports = set()
+        for rank in ("0", "1"):
+            os.environ.update(given | {"RANK": rank, "TORCHELASTIC_RESTART_COUNT": restarts})
+            os.environ.update({"GROUP_WORLD_SIZE": "1"} | more)
+            launcher.leave_old_store()
+            ports.add(os.environ["MASTER_PORT"])
+            assert os.environ["TORCHELASTIC_USE_AGENT_STORE"] == str(
+                not leaves and "TORCHELASTIC_USE_AGENT_STORE" not in more
+            )
+        assert len(ports) == 1
+        assert (ports == {str(agent.port)}) is not leaves
 
 
 def test_machines_that_start_different_numbers_are_refused(tmp_path: Path) -> None:
