@@ -314,6 +314,7 @@ def test_a_start_beside_a_run_that_is_alive_leaves_no_stacks_there(
     monkeypatch.setenv("LAUNCHER_PID", "1")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(watchdog, "kill_unheard", lambda _: None)  # it ends what this started
     watchdog.give_up(Config(run_dir=tmp_path), "1 s", set())
     assert "error: no progress for 1 s; rank 0 gives no sign; rank 1 " in capsys.readouterr().err
     assert not watchdog.stacks(Config(run_dir=tmp_path))
