@@ -41,6 +41,8 @@ def main(config: Config) -> None:
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     rank, world_size = accelerator.process_index, accelerator.num_processes
+
+    # as many ranks as were asked for
     agreement.check_ranks(config)
 
     # ---- 2. data: every rank reads its own share of each batch

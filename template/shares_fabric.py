@@ -41,6 +41,8 @@ def main(config: Config) -> None:
     )
     fabric.launch()
     rank, world_size = fabric.global_rank, fabric.world_size
+
+    # as many ranks as were asked for
     agreement.check_ranks(config)
 
     # ---- 2. data: every rank reads its own share of each batch

@@ -35,6 +35,8 @@ def main(config: Config) -> None:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     rank, world_size = dist.get_rank(), dist.get_world_size()
+
+    # as many ranks as were asked for
     agreement.check_ranks(config)
 
     # ---- 2. data: every rank reads its own share of each batch

@@ -48,7 +48,7 @@ torch.set_num_threads(1)
 ALLOWED = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
 hypothesis.settings.register_profile("full", deadline=None, suppress_health_check=ALLOWED)
 hypothesis.settings.register_profile(
-    "quick", hypothesis.settings.get_profile("full"), max_examples=25
+    "quick", hypothesis.settings.get_profile("full"), max_examples=15
 )
 
 ROOT = Path(__file__).parents[1]

@@ -247,6 +247,7 @@ def test_a_conflict_is_told_with_a_status_of_its_own_and_taken_back(tmp_path: Pa
     assert state(root) == before
 
 
+@pytest.mark.full
 def test_a_switch_seldom_conflicts_with_an_edit_of_any_file(
     rendered: Callable[[dict[str, str]], Path],
     tmp_path: Path,
