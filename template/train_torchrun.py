@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     first_step, resumed, best_loss = checkpoint.newest(config)
 
     # ---- 2. data: every rank reads its own share of each batch
-    data, size = Reader(train_set, augment, collate, config), config.micro_batch_size
+    data, size = Reader(train_set, augment, config, collate), config.micro_batch_size
     start = first_step * accumulate
     # each rank has its share of a micro-batch: every world_size-th sample, or (Accelerate) a block
     shares = ShardedBatches(len(data), size, rank, world_size, config.seed, start)
@@ -64,7 +64,7 @@ def main(config: Config) -> None:
     # batches come one after the other and without end
     train_batches = iter(loader)
 
-    val_batches = build_val_loader(val_set, collate, config, rank, world_size)
+    val_batches = build_val_loader(val_set, config, rank, world_size, collate)
 
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)

@@ -50,7 +50,7 @@ class Kinds(nn.Module):
     halves: Tensor
     wave: Tensor
     small: Tensor
-    short: Tensor
+    turned: Tensor
     passing: Tensor
 
     def __init__(self) -> None:
@@ -58,7 +58,9 @@ class Kinds(nn.Module):
         self.register_buffer("halves", torch.ones(3, dtype=torch.float16))
         self.register_buffer("wave", torch.ones(3, dtype=torch.complex128))
         self.register_buffer("small", torch.ones((), dtype=torch.float8_e4m3fn))
-        self.register_buffer("short", torch.ones(3, dtype=torch.uint16))
+        for kind in (torch.int16, torch.uint16, torch.uint32, torch.uint64):
+            self.register_buffer(str(kind)[6:], torch.ones(3, dtype=kind))
+        self.register_buffer("turned", torch.ones(2, 3).T)
         self.register_buffer("passing", torch.ones(3), persistent=False)
         self.frozen = nn.Parameter(torch.ones(3).to(torch.float8_e5m2), requires_grad=False)
         self.learned = nn.Parameter(torch.ones(2, dtype=torch.complex64))
@@ -75,6 +77,9 @@ class Kinds(nn.Module):
         if self.training:
             number = self.calls["number"] + 1
             self.calls = {"number": number, "last": (torch.full((1,), float(number)), "some")}
+            # each rank's own, until they are shared
+            self.calls["rank"] = dist.get_rank()
+            self.turned += dist.get_rank()
             self.wave *= 1 + 0.1j
             self.halves *= 0.9
         return scores * self.shared.abs().mean().to(scores.dtype)

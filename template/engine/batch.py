@@ -14,7 +14,7 @@ LARGE = 2**20  # bytes, of which a copy takes longer than a stream of its own co
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch on the device, with all that it holds; nobody waits for it.
+    """The batch on the device, with all that it holds; nobody waits for what the loader has pinned.
 
     It may be a tensor or anything else with a method `to`, or hold such in lists, tuples, dicts and
     dataclasses, nested; what has none, as a text, stays as it is. Large tensors are copied to a GPU
@@ -23,7 +23,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
     on_device = partial(mapped, partial(moved, device=device))
     found = parts(batch) if device.type == "cuda" else []
     # of anything else nobody knows what memory it has there
-    tensors = [part for part in found if isinstance(part, Tensor)]
+    tensors = [part for part in found if getattr(part, "layout", None) is torch.strided]
     if sum(part.nbytes for part in tensors) < LARGE or len(tensors) < len(found):
         return on_device(batch)
     computing, copying = torch.cuda.current_stream(device), copies(device)
@@ -73,19 +73,23 @@ def mapped(change: Callable[[Any], Any], batch: Any) -> Any:
     each = partial(mapped, change)
     if can_move(batch):
         return change(batch)
+    made: Any
     if isinstance(batch, list):
-        return list(map(each, batch))
+        made = copy.copy(batch)
+        made[:] = map(each, batch)
+        return made
     if isinstance(batch, MutableMapping):
-        made: Any = copy.copy(batch)
+        made = copy.copy(batch)
         made.update((name, each(part)) for name, part in batch.items())
         return made
     if isinstance(batch, tuple):
-        make: Any = getattr(batch, "_make", tuple)  # with names or without
-        return make(map(each, batch))
+        made = getattr(batch, "_make", type(batch))  # with names or without
+        return made(map(each, batch))
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         made = copy.copy(batch)
-        for field in dataclasses.fields(batch):
-            object.__setattr__(made, field.name, each(getattr(batch, field.name)))  # frozen or not
+        names = [field.name for field in dataclasses.fields(batch) if hasattr(batch, field.name)]
+        for name in {*names, *getattr(batch, "__dict__", ())}:
+            object.__setattr__(made, name, each(getattr(batch, name)))  # frozen or not
         return made
     return change(batch)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,17 @@ def in_data(case: Case, keys: list[Any]) -> Finding | None:
     """The first sample of a batch that holds what is no number."""
     for key, item in zip(keys, items(case, keys), strict=True):
         for part in parts(case.loader.collate_fn([item])):
-            if isinstance(part, Tensor) and not part.isfinite().all():
+            if isinstance(part, Tensor) and not finite(part):
                 value = "nan" if part.isnan().any() else "inf"
                 return f"{name(case, key)} holds {value}", "mend it, or leave it out in data.py"
     return None
+
+
+def finite(part: Tensor) -> bool:
+    """Whether all are numbers, as far as torch can tell: not of sparse ones and of float8."""
+    with suppress(RuntimeError):  # NotImplementedError is one
+        return bool(part.isfinite().all())
+    return True
 
 
 def in_loss(case: Case, keys: list[Any]) -> Finding | None:

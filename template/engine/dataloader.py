@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler, default_collate
 
 from config import Config
 from engine.errors import leave_if
@@ -41,10 +41,10 @@ def build_loader(
 
 
 def build_val_loader(
-    dataset: Any, collate: Collate, config: Config, rank: int, world_size: int
+    dataset: Any, config: Config, rank: int, world_size: int, collate: Collate = default_collate
 ) -> DataLoader[Any]:
     """Give this rank's part of the validation data: every sample on one rank, none twice."""
-    data = ValReader(dataset, collate, config)
+    data = ValReader(dataset, config, collate)
     if len(dataset) == 0:
         remedy = "return at least one sample from build_datasets in data.py"
         leave_if([("the validation data is empty", remedy)])

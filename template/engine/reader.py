@@ -22,7 +22,9 @@ Change = Callable[[Any, int], Any]  # (item, its place in the batch) -> the item
 class Reader(Dataset[Any]):
     """The training data as it is read: samples of an epoch, changed by augment of data.py."""
 
-    def __init__(self, dataset: Any, augment: Augment, collate: Collate, config: Config) -> None:
+    def __init__(
+        self, dataset: Any, augment: Augment, config: Config, collate: Collate = default_collate
+    ) -> None:
         refuse_stream(dataset, "training")
         self.dataset, self.augment, self.collate, self.config = dataset, augment, collate, config
         self.read: list[int] = []  # by --check alone
@@ -46,7 +48,7 @@ class Reader(Dataset[Any]):
 class ValReader(Dataset[Any]):
     """The validation data as it is read."""
 
-    def __init__(self, dataset: Any, collate: Collate, config: Config) -> None:
+    def __init__(self, dataset: Any, config: Config, collate: Collate) -> None:
         refuse_stream(dataset, "validation")
         self.dataset, self.collate, self.config = dataset, collate, config
 
@@ -59,11 +61,8 @@ def refuse_stream(dataset: Any, data: str) -> None:
     """End the program where the samples of some data have no numbers by which to read them."""
     by_number = {"__getitem__", "__getitems__"} & set(dir(dataset))
     if isinstance(dataset, IterableDataset) or not (by_number and hasattr(dataset, "__len__")):
-        fact = f"the {data} data, {type(dataset).__name__}, can be read from its beginning alone"
-        remedy = (
-            "give it a length and samples by their number (__len__, __getitem__) in data.py, as"
-        )
-        leave_if([(fact, f"{remedy} engine/memmap.py does: so runs go on and ranks share it")])
+        fact = f"the {data} data, {type(dataset).__name__}, has no length, or no samples by number"
+        leave_if([(fact, "give it __len__ and __getitem__ in data.py, as engine/memmap.py does")])
 
 
 class Rows(list[Any]):

@@ -1,8 +1,8 @@
 """The ranks' copies of the network, which must be the same, whatever a network may hold."""
 
 import zlib
+from collections import OrderedDict
 from io import BytesIO
-from pickle import PickleError
 from typing import Any
 
 import torch
@@ -14,74 +14,92 @@ from engine.errors import leave_if
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
 EXTRA = "_extra_state"  # the name that torch gives to what get_extra_state of a layer returns
-# what gloo does not send
-ODD = {torch.uint16, torch.uint32, torch.uint64} | {
-    kind for name, kind in vars(torch).items() if name.startswith("float8")
-}
+IGNORED = "_ddp_params_and_buffers_to_ignore"  # where DDP looks for names
+# what gloo and NCCL send; all else goes as bytes
+SENT = {torch.uint8, torch.int8, torch.int32, torch.int64, torch.bfloat16, torch.float16}
+SENT |= {torch.float32, torch.float64, torch.bool, torch.complex64, torch.complex128}
 
 
 def ready(net: nn.Module) -> None:
-    """Ready a network to be wrapped; ends the program where it holds what nobody can save or sum.
+    """Ready a network to be wrapped; ends the program where it holds what cannot be trained so.
 
     Every rank must call it.
     """
     leave_if(problems(net))
     # these do not learn, and each rank has the same: DDP need not send them
     named = [*net.named_parameters(), *net.named_buffers()]
-    ignored = [name for name, tensor in named if tensor.dtype in ODD]
-    if ignored:
-        net._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]  # DDP reads it
+    names = {name for name, tensor in named if tensor.dtype not in SENT}
+    names |= {f"_orig_mod.{name}" for name in names}  # as torch.compile calls them
+    ignored: Any = [*getattr(net, IGNORED, ()), *names]
+    if names:
+        setattr(net, IGNORED, ignored)
 
 
 def problems(net: nn.Module) -> list[tuple[str, str]]:
     """What of a network cannot be trained here: (fact, remedy) each."""
     found = []
     for name, layer in net.named_modules():
-        kind = f"`{name}` ({type(layer).__name__})"
-        if getattr(layer, "sparse", False) is True:
+        if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) and layer.sparse:
             remedy = "leave sparse=True out in model.py: neither DDP nor AdamW can use them"
-            found.append((f"{kind} has sparse gradients", remedy))
-        if any(map(is_lazy, layer.parameters(recurse=False))):
-            remedy = "give it its sizes in model.py, or run a batch through it in build_model"
-            found.append((f"{kind} does not know its sizes yet", remedy))
+            found.append((f"`{name}` ({type(layer).__name__}) has sparse gradients", remedy))
+    for name, tensor in (*net.named_parameters(), *net.named_buffers()):
+        if is_lazy(tensor):
+            remedy = "give its layer the sizes in model.py, or run a batch in build_model"
+            found.append((f"`{name}` has no size yet", remedy))
+        elif not plain(tensor):
+            remedy = "in model.py, add .to_dense(), .resolve_conj() or .clone() where it is made"
+            fact = f"`{name}` is sparse, or a view that is conjugated or expanded"
+            found.append((fact, remedy))
     if not found:
         extra = {name: part for name, part in net.state_dict().items() if name.endswith(EXTRA)}
         found = [
             (
-                f"get_extra_state of `{name.removesuffix(EXTRA)[:-1]}` gives more than tensors, "
-                "numbers and texts, and a checkpoint runs no code",
-                "give these alone, in lists and dicts, in model.py",
+                f"`{name}`, of get_extra_state, holds more than tensors, numbers and texts, and a "
+                "checkpoint runs no code",
+                "give these alone in model.py, or lists, tuples and dicts of them",
             )
             for name, part in extra.items()
-            if not loadable(part)
+            if not simple(part)
         ]
     return found
 
 
-def loadable(part: Any) -> bool:
-    """Whether a checkpoint may hold it: it is read without running code."""
-    file = BytesIO()
-    try:
-        torch.save(part, file)
-        file.seek(0)
-        torch.load(file, weights_only=True)
-    except (PickleError, AttributeError, TypeError, RuntimeError):
+def plain(tensor: Tensor) -> bool:
+    """Whether each number of a tensor has a place of its own, which others can read."""
+    if tensor.layout is not torch.strided or tensor.is_conj() or tensor.is_neg():
         return False
-    return True
+    return not any(
+        stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
+    )
+
+
+def simple(part: Any) -> bool:
+    """Whether a checkpoint may hold a state: it is read without running code."""
+    if type(part) in (dict, OrderedDict):
+        return all(map(simple, (*part.keys(), *part.values())))
+    if type(part) in (list, tuple):
+        return all(map(simple, part))
+    return isinstance(part, Tensor) or type(part) in (str, int, float, bool, type(None))
 
 
 def share_buffers(net: nn.Module) -> None:
     """Give all ranks the buffers of rank 0: each has taken the means of its own batches.
 
-    So batch norm does, and DDP shares them before a forward pass only. Every rank must call it.
+    So batch norm does, and DDP shares them before a forward pass only. And what get_extra_state of
+    a layer gives, as it would come back from a checkpoint. Every rank must call it.
     """
     for buffer in net.buffers() if dist.is_initialized() else ():
-        if buffer.dtype in ODD:
-            numbers = buffer.reshape(-1).clone()
-            dist.broadcast(numbers.view(torch.uint8), src=0)
+        numbers = buffer.contiguous().view(-1)
+        dist.broadcast(numbers if buffer.dtype in SENT else numbers.view(torch.uint8), src=0)
+        if numbers.data_ptr() != buffer.data_ptr():
             buffer.copy_(numbers.view(buffer.shape))
-        else:
-            dist.broadcast(buffer, src=0)
+    for layer in net.modules() if dist.is_initialized() else ():
+        if type(layer).get_extra_state is not nn.Module.get_extra_state:
+            torch.save(layer.get_extra_state(), file := BytesIO())
+            sent = [file.getvalue()]
+            dist.broadcast_object_list(sent, src=0)
+            if dist.get_rank() != 0:
+                layer.set_extra_state(torch.load(BytesIO(sent[0]), map_location="cpu"))
 
 
 def check_replicas(net: nn.Module, step: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
-from torch.utils.data import Dataset, IterableDataset, default_collate
+from torch.utils.data import Dataset, IterableDataset
 
 from config import Config
 from engine.batch import to_device
@@ -36,6 +36,19 @@ class Frozen:
 class Cached:
     image: Tensor
     size: int = dataclasses.field(init=False, default=3)
+
+
+@dataclasses.dataclass
+class Made:
+    image: Tensor
+    unset: int = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mask = self.image > 0
+
+
+class Named(list[Any]):
+    name = "ours"
 
 
 class Encoding(UserDict[str, Tensor]):
@@ -70,6 +83,9 @@ BATCHES = [
     UserDict(name=["a", "b"], image=image()),
     Frozen(image(), {"name": Frozen(image())}),
     Cached(image()),
+    Made(image()),
+    Named([image(), Named([image()])]),
+    torch.Size([2, 3]),
     pack_sequence([torch.zeros(3), torch.zeros(2)]),
     [pack_sequence([torch.zeros(3), torch.zeros(2)]), {"text": Encoding(ids=image())}],
     ["only words", {}, (), []],
@@ -85,7 +101,8 @@ def walk(batch: Any) -> list[Any]:
     if isinstance(batch, dict | UserDict):
         return [found for part in batch.values() for found in walk(part)]
     if dataclasses.is_dataclass(batch):
-        names = [field.name for field in dataclasses.fields(batch)]
+        slots = [field.name for field in dataclasses.fields(batch)]
+        names = vars(batch) if hasattr(batch, "__dict__") else slots
         return [found for name in names for found in walk(getattr(batch, name))]
     return [f for part in batch for f in walk(part)] if isinstance(batch, list | tuple) else [batch]
 
@@ -152,18 +169,18 @@ def test_a_stream_is_refused_with_the_way_to_go(
         return item
 
     for build in (
-        lambda: Reader(dataset, no_change, default_collate, Config()),
-        lambda: build_val_loader(dataset, default_collate, Config(), 0, 1),
+        lambda: Reader(dataset, no_change, Config()),
+        lambda: build_val_loader(dataset, Config(), 0, 1),
     ):
         with pytest.raises(SystemExit) as caught:
             build()
         assert caught.value.code == 2
         fact, remedy = capsys.readouterr().err.splitlines()
-        assert f"{type(dataset).__name__}, can be read from its beginning alone" in fact
-        assert "__len__, __getitem__) in data.py" in remedy
+        assert f"{type(dataset).__name__}, has no length, or no samples by number" in fact
+        assert "__len__ and __getitem__ in data.py" in remedy
 
 
 def test_a_list_is_data_enough() -> None:
-    reader = Reader([3, 4, 5], lambda item, _seed, _config: item, default_collate, Config())
+    reader = Reader([3, 4, 5], lambda item, _seed, _config: item, Config())
     order = ShardedBatches(len(reader), 3, 0, 1, seed=0)
     assert sorted(reader.__getitems__(next(iter(order)))) == [3, 4, 5]

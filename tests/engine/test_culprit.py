@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset, default_collate
+from torch.utils.data import TensorDataset
 
 import plot
 from config import Config
@@ -137,7 +137,7 @@ def case(config: Config, values: Tensor, **more: Any) -> Case:
     """A network with a bias of 0 and samples of two numbers each, four to a batch."""
     torch.manual_seed(0)
     net = nn.Linear(2, 2, bias=False)
-    data = Reader(TensorDataset(values), lambda item, *_: item, default_collate, config)
+    data = Reader(TensorDataset(values), lambda item, *_: item, config)
     loader = build_loader(data, ShardedBatches(len(values), 4, 0, 1, seed=0), config, ())
     return Case(net, loss_sums, loader, config, **more)
 

@@ -60,9 +60,7 @@ def test_every_sample_comes_once_per_epoch_in_a_new_order() -> None:
 def test_validation_reads_every_sample_once_on_any_number_of_ranks(world_size: int) -> None:
     _, val_set = build_datasets(Config())
     config = Config(micro_batch_size=32)
-    ranks = [
-        build_val_loader(val_set, collate, config, rank, world_size) for rank in range(world_size)
-    ]
+    ranks = [build_val_loader(val_set, config, rank, world_size) for rank in range(world_size)]
     batches = [batch for loader in ranks for batch in loader.batch_sampler or ()]
     read = Counter(sample for batch in batches for sample in batch)
     assert read == Counter(range(360))
@@ -74,8 +72,8 @@ def test_loading_draws_nothing_from_the_random_numbers_of_training() -> None:
     train_set, val_set = build_datasets(Config())
     order = ShardedBatches(len(train_set), 8, 0, 1, seed=0)
     before = torch.get_rng_state()
-    next(iter(build_loader(Reader(train_set, augment, collate, Config()), order, Config(), (0, 0))))
-    assert len(list(build_val_loader(val_set, collate, Config(), 0, 1))) == 45
+    next(iter(build_loader(Reader(train_set, augment, Config()), order, Config(), (0, 0))))
+    assert len(list(build_val_loader(val_set, Config(), 0, 1))) == 45
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -85,7 +83,7 @@ def test_loader_workers_draw_other_numbers_on_each_rank_and_after_a_resume() -> 
     streams = list(product((0, 1), repeat=3))
     loaders = [
         build_loader(
-            Reader(train_set, augment, collate, Config()),
+            Reader(train_set, augment, Config()),
             order,
             Config(seed=seed),
             (rank, start),
@@ -130,7 +128,7 @@ def drawn(workers: int, start: int, count: int) -> list[Any]:
     """What batches from a micro-batch on have drawn."""
     config = Config(workers=workers)
     order = ShardedBatches(43, 8, 0, 1, seed=0, start=start)
-    loader = build_loader(Reader(Drawing(), keep, collate, config), order, config, (0, start))
+    loader = build_loader(Reader(Drawing(), keep, config), order, config, (0, start))
     return [torch.stack(batch).tolist() for batch in islice(loader, count)]
 
 
@@ -147,7 +145,7 @@ def test_what_data_draws_depends_on_its_place_and_changes_nothing_else() -> None
     torch.rand(3)
     before = random_state()
     alone = drawn(workers=0, start=0, count=8)
-    validation = list(build_val_loader(Drawing(), collate, Config(), 0, 1))
+    validation = list(build_val_loader(Drawing(), Config(), 0, 1))
     after = random_state()
     assert torch.equal(after["torch"], before["torch"])
     assert (after["python"], repr(after["numpy"])) == (before["python"], repr(before["numpy"]))
@@ -155,7 +153,7 @@ def test_what_data_draws_depends_on_its_place_and_changes_nothing_else() -> None
     assert drawn(workers=0, start=5, count=3) == alone[5:]
     assert drawn(workers=2, start=0, count=8) == alone
     assert len({str(batch) for batch in alone}) == 8
-    again = list(build_val_loader(Drawing(), collate, Config(), 0, 1))
+    again = list(build_val_loader(Drawing(), Config(), 0, 1))
     assert str(again) == str(validation)
 
 
@@ -170,10 +168,10 @@ class Transformed(Subset[Any]):
 
 
 def test_a_getitem_of_ones_own_wins_over_an_inherited_getitems() -> None:
-    items = Reader(Transformed(Drawing()), keep, collate, Config()).__getitems__([(0, 1), (0, 2)])
+    items = Reader(Transformed(Drawing()), keep, Config()).__getitems__([(0, 1), (0, 2)])
     assert all(value < 0 for item in items for value in item)
     at_once = Subset(Drawing(), list(range(8)))
-    assert len(Reader(at_once, keep, collate, Config()).__getitems__([(0, 1), (0, 2)])) == 2
+    assert len(Reader(at_once, keep, Config()).__getitems__([(0, 1), (0, 2)])) == 2
 
 
 def test_each_item_is_changed_as_soon_as_it_is_read() -> None:
@@ -189,7 +187,7 @@ def test_each_item_is_changed_as_soon_as_it_is_read() -> None:
         order.append("changed")
         return item
 
-    Reader(Noted(), change, collate, Config()).__getitems__([(0, 7), (0, 3)])
+    Reader(Noted(), change, Config()).__getitems__([(0, 7), (0, 3)])
     assert order == ["read 7", "changed", "read 3", "changed"]
 
 
@@ -199,7 +197,7 @@ def test_parts_of_a_batch_in_the_place_of_its_items_are_refused() -> None:
             return {"x": torch.zeros(len(samples))}
 
     with pytest.raises(TypeError, match="must give a list of 2 items"):
-        Reader(Parts(), keep, collate, Config()).__getitems__([(0, 7), (0, 3)])
+        Reader(Parts(), keep, Config()).__getitems__([(0, 7), (0, 3)])
 
 
 @pytest.mark.parametrize("fault", ["alone", "at once", "augment"])
@@ -220,7 +218,7 @@ def test_an_error_names_the_samples_that_were_read(fault: str) -> None:
 
     data = AtOnce() if fault == "at once" else Faulty()
     with pytest.raises(OSError, match="ends too soon") as caught:
-        Reader(data, change, collate, Config()).__getitems__([(0, 7), (0, 3)])
+        Reader(data, change, Config()).__getitems__([(0, 7), (0, 3)])
     named = "samples 7, 3" if fault == "at once" else "sample 7"
     assert caught.value.__notes__ == [f"while reading {named} of the training data"]
 
@@ -228,8 +226,8 @@ def test_an_error_names_the_samples_that_were_read(fault: str) -> None:
 def test_tensors_are_read_at_once_as_one_by_one() -> None:
     train_set, _ = build_datasets(Config())
     keys = [(0, 5), (0, 3), (1, 5)]
-    at_once = batched(collate, Reader(train_set, augment, collate, Config()).__getitems__(keys))
-    alone = batched(collate, Reader(train_set, copied, collate, Config()).__getitems__(keys))
+    at_once = batched(collate, Reader(train_set, augment, Config()).__getitems__(keys))
+    alone = batched(collate, Reader(train_set, copied, Config()).__getitems__(keys))
     assert all(map(torch.equal, at_once, alone))
     assert type(at_once) is type(alone) is list
     assert at_once[0].shape == (3, 1, 8, 8)

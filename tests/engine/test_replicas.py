@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.replicas import checksum, problems, ready
 
@@ -23,14 +23,40 @@ class Extra(nn.Module):
         self.state = state
 
 
+class Holding(nn.Module):
+    """A layer with a buffer."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("held", tensor)
+
+
+class Attention(nn.Module):
+    """What it calls sparse are no gradients."""
+
+    sparse = True
+
+
 @pytest.mark.parametrize(
     ("layer", "fact", "remedy"),
     [
         (nn.Embedding(3, 2, sparse=True), "`1` (Embedding) has sparse gradients", "sparse=True"),
         (nn.EmbeddingBag(3, 2, sparse=True), "`1` (EmbeddingBag) has sparse", "sparse=True"),
-        (nn.LazyLinear(3), "`1` (LazyLinear) does not know its sizes yet", "build_model"),
-        (Extra(nn.Linear(2, 2)), "get_extra_state of `1` gives more than", "lists and dicts"),
-        (Extra(lambda: None), "get_extra_state of `1` gives more than", "lists and dicts"),
+        (nn.LazyLinear(3), "`1.weight` has no size yet", "build_model"),
+        (nn.LazyBatchNorm1d(affine=False), "`1.running_mean` has no size yet", "build_model"),
+        (Holding(torch.eye(2).to_sparse()), "`1.held` is sparse, or a view", "to_dense"),
+        (Holding(torch.ones(2, 1).expand(2, 3)), "`1.held` is sparse, or a view", "clone"),
+        (
+            Holding(torch.ones(2, dtype=torch.complex64).conj()),
+            "`1.held` is sparse",
+            "resolve_conj",
+        ),
+        (
+            Extra(nn.Linear(2, 2)),
+            "`1._extra_state`, of get_extra_state, holds more",
+            "dicts of them",
+        ),
+        (Extra({"names": {"a", "b"}}), "`1._extra_state`, of get_extra_state", "dicts of them"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_first_step(
@@ -46,7 +72,15 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step(
 
 @pytest.mark.parametrize("state", [{"a": [1, 0.5, None, torch.ones(2)]}, torch.ones(1), 3])
 def test_a_state_of_numbers_is_none(state: Any) -> None:
-    assert problems(nn.Sequential(nn.Linear(2, 2), Extra(state))) == []
+    assert problems(nn.Sequential(nn.Linear(2, 2), Extra(state), Attention())) == []
+
+
+def test_what_a_team_lets_ddp_ignore_stays_ignored() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), Holding(torch.ones(2, dtype=torch.uint16)))
+    net._ddp_params_and_buffers_to_ignore = ["own"]  # type: ignore[assignment]
+    ready(net)
+    ignored: Any = net._ddp_params_and_buffers_to_ignore
+    assert sorted(ignored) == ["1.held", "_orig_mod.1.held", "own"]
 
 
 BYTES = torch.arange(64, dtype=torch.uint8)

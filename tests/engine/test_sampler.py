@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from config import Config
-from data import augment, build_datasets, collate
+from data import augment, build_datasets
 from engine.dataloader import build_loader
 from engine.memmap import ArrayFiles, TokenFile
 from engine.reader import Reader
@@ -109,9 +109,7 @@ def test_augmentation_is_the_same_for_any_number_of_ranks_and_workers() -> None:
             size = 48 // world_size
             order = ShardedBatches(100, size, rank, world_size, seed=0)
             settings = Config(augment=2, workers=workers)
-            loader = build_loader(
-                Reader(train_set, augment, collate, settings), order, settings, (rank, 0)
-            )
+            loader = build_loader(Reader(train_set, augment, settings), order, settings, (rank, 0))
             for keys, (batch, _) in zip(islice(order, 5), loader, strict=False):
                 found |= dict(zip(keys, batch, strict=True))
         return found
@@ -143,13 +141,13 @@ def test_files_of_any_size_are_read_through_workers(tmp_path: Path) -> None:
     assert len(TokenFile(tmp_path / "tokens.bin", 10, first=50, last=71)) == 2
     config = Config(workers=1)
     batches = ShardedBatches(100, 10, 0, 1, 0)
-    loader = build_loader(Reader(arrays, augment, collate, config), batches, config, (0, 0))
+    loader = build_loader(Reader(arrays, augment, config), batches, config, (0, 0))
     read = [batch for batch, _ in zip(loader, range(10), strict=False)]
     labels = torch.cat([batch[1] for batch in read])
     assert labels.sort().values.tolist() == list(range(100))
     assert torch.equal(torch.cat([batch[0] for batch in read])[:, 0], 4.0 * labels)
     batches = ShardedBatches(10, 5, 0, 1, 0)
-    loader = build_loader(Reader(tokens, augment, collate, config), batches, config, (0, 0))
+    loader = build_loader(Reader(tokens, augment, config), batches, config, (0, 0))
     inputs, targets = next(iter(loader))
     assert torch.equal(inputs + 1, targets)
 

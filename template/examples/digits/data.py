@@ -8,14 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.data import TensorDataset, default_collate
+from torch.utils.data import TensorDataset
 
 from config import Config
 
 Batch = list[Tensor]
-# what makes a batch of items, for training and validation. Where they do not stack, as texts of
-# different lengths, let a function at the top level of this file pad or pack them
-collate = default_collate
 DIGITS = Path(__file__).with_name("digits.csv.gz")
 
 
@@ -32,6 +29,11 @@ def build_datasets(config: Config) -> tuple[TensorDataset, TensorDataset]:
     images, digits = table[:, :64].float().view(-1, 1, 8, 8) / 16, table[:, 64]
     val = torch.arange(len(table)) % 5 == 0
     return TensorDataset(images[~val], digits[~val]), TensorDataset(images[val], digits[val])
+
+
+# what makes a batch of items, for training and validation. Where they do not stack, as texts of
+# different lengths, let a function at the top level of this file pad or pack them
+collate = torch.utils.data.default_collate
 
 
 def augment(item: Any, seed: int, config: Config) -> Any:

@@ -55,7 +55,7 @@ def predict(
     found = []
     with torch.inference_mode():
         config = replace(config, workers=0)
-        for images, digits in build_val_loader(dataset, collate, config, 0, 1):
+        for images, digits in build_val_loader(dataset, config, 0, 1, collate):
             # as in training, or the accuracy would be another
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
                 scores = net(images.to(device)).float().cpu()

@@ -16,9 +16,6 @@ from engine.errors import leave_if
 from engine.memmap import TokenFile
 
 Batch = list[Tensor]
-# what makes a batch of items, for training and validation. Where they do not stack, as texts of
-# different lengths, let a function at the top level of this file pad or pack them
-collate = default_collate
 CACHE = Path(__file__).with_name(".cache")  # may be deleted at any time between two runs
 SUFFIXES = (".c", ".cpp", ".go", ".h", ".html", ".java", ".js", ".md", ".py", ".rs", ".rst", ".txt")
 VAL_BYTES = 2**18  # at most: a validation takes a second or two on a CPU
@@ -44,6 +41,11 @@ def build_datasets(config: Config) -> tuple[TokenFile, TokenFile]:
     val_bytes = min(size // 10, VAL_BYTES)
     train = TokenFile(path, config.context, last=size - val_bytes)
     return train, TokenFile(path, config.context, first=size - val_bytes)
+
+
+# what makes a batch of items, for training and validation. Where they do not stack, as texts of
+# different lengths, let a function at the top level of this file pad or pack them
+collate = default_collate
 
 
 def augment(item: Any, seed: int, config: Config) -> Any:
