@@ -25,26 +25,39 @@ DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n
 
 def check_name(name: str) -> None:
     """Raise ScaffoldError when the name cannot be the name of a project."""
+    if fault := _fault(name):
+        raise ScaffoldError(fault, f"choose another, for example {_example(name)}", USAGE)
+
+
+def _fault(name: str) -> str:
+    """Why the name cannot be that of a project; empty where it can."""
     module = name.replace("-", "_")
     package = re.sub(r"[-_.]+", "-", name).lower()
     if not name:
-        raise _refusal("the project has no name", "my-project")
+        return "the project has no name"
     if len(name) > LONGEST:
-        raise _refusal(f"project name of {len(name)} characters is too long", "a shorter one")
+        return f"project name of {len(name)} characters is too long"
     if not NAME.match(name):
-        raise _refusal(
+        return (
             f"project name `{printable(name)}` is not made of letters, digits, `.`, `_` and `-`, "
-            "from a letter to a letter or digit",
-            _similar(name),
+            "from a letter to a letter or digit"
         )
     if keyword.iskeyword(module) or keyword.issoftkeyword(module):
-        raise _refusal(f"project name `{name}` is a word of Python", f"{name}-training")
+        return f"project name `{name}` is a word of Python"
     if module in sys.stdlib_module_names or module.lower() in sys.stdlib_module_names:
-        raise _refusal(f"project name `{name}` is a module of Python", f"{name}-training")
+        return f"project name `{name}` is a module of Python"
     if package in LIBRARIES:
-        raise _refusal(f"project name `{name}` is a library that projects use", f"my-{name}")
+        return f"project name `{name}` is a library that projects use"
     if name.lower().split(".")[0] in DEVICES:
-        raise _refusal(f"project name `{name}` is a device on Windows", f"my-{name}")
+        return f"project name `{name}` is a device on Windows"
+    return ""
+
+
+def _example(name: str) -> str:
+    """A name like one that is refused, for a new project, too."""
+    plain = "-".join(re.findall(r"[A-Za-z0-9]+", name))
+    likely = (plain, f"my-{plain}", "my-project")
+    return next(each for each in likely if not _fault(each) and not is_engine(each))
 
 
 def is_engine(name: str) -> bool:
@@ -56,7 +69,8 @@ def check_new_name(name: str) -> None:
     """Raise ScaffoldError when the name cannot be that of a new project."""
     check_name(name)
     if is_engine(name):
-        raise _refusal(f"project name `{name}` is a folder that each project has", f"my-{name}")
+        fact = f"project name `{name}` is a folder that each project has"
+        raise ScaffoldError(fact, f"choose another, for example {_example(name)}", USAGE)
 
 
 def check_path(path: str) -> None:
@@ -94,12 +108,3 @@ def some(names: list[str]) -> str:
     """The first three of these names for a message, and how many more there are."""
     shown = ", ".join(f"`{printable(name)}`" for name in names[:3])
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _similar(name: str) -> str:
-    words = re.findall(r"[A-Za-z0-9]+", name)
-    return "-".join(words) if words and words[0][0].isalpha() else "my-project"
-
-
-def _refusal(fact: str, example: str) -> ScaffoldError:
-    return ScaffoldError(fact, f"choose another, for example {example}", USAGE)

@@ -3,6 +3,7 @@
 SOAK=1 (make soak) tries more names.
 """
 
+import keyword
 import re
 import string
 import sys
@@ -10,13 +11,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from conftest import TEMPLATE, examples, scaffold
 from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
-from scaffold.names import LIBRARIES, NAME, check_name
+from scaffold.names import DEVICES, LIBRARIES, NAME, check_name, check_new_name
 from scaffold.template.verify import verify
 
 BATCH = 20
@@ -48,6 +49,7 @@ def test_any_text_is_a_package_name_or_a_refusal(name: str) -> None:
         assert refusal.fact
         assert refusal.remedy
         assert "\n" not in refusal.fact + refusal.remedy
+        check_new_name(suggested(refusal))
         return
     assert Requirement(name).name == name
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name)
@@ -84,8 +86,29 @@ def test_a_plain_name_with_a_suffix_is_accepted(name: str) -> None:
 def test_these_names_are_refused(name: str, fact: str) -> None:
     with pytest.raises(ScaffoldError, match=fact) as caught:
         check_name(name)
-    if "for example" in caught.value.remedy and "shorter" not in caught.value.remedy:
-        check_name(caught.value.remedy.split("for example ")[1])  # the example is a good name
+    check_new_name(suggested(caught.value))
+
+
+def suggested(refusal: ScaffoldError) -> str:
+    return refusal.remedy.split("for example ")[1]
+
+
+TAKEN = sorted({*LIBRARIES, *DEVICES, *keyword.kwlist, *sys.stdlib_module_names, "engine"})
+ODD = st.text("-_. /\u00e9", max_size=3)
+
+
+@given(
+    st.builds("{}{}{}{}".format, ODD, st.sampled_from(TAKEN), ODD, st.sampled_from(["", "x" * 60]))
+)
+@example("numpy_")
+@example("engine_")
+@example("con." + "x" * 60)
+@example("1st")
+def test_what_is_suggested_in_place_of_a_name_is_accepted(name: str) -> None:
+    try:
+        check_new_name(name)
+    except ScaffoldError as refusal:
+        check_new_name(suggested(refusal))
 
 
 @pytest.mark.parametrize("name", ["myproj", "My-Proj_2.0", "a", "vision-torch", "x" * 64])
