@@ -59,6 +59,33 @@ def find_place(root: Path) -> Place:
     return Place(root, Path(top), Path(git_dir), (root / stored).resolve(), prefix, head)
 
 
+def way_back(folder: Path, name: str) -> str:
+    """The command that brings back a file of this name, which a folder or one above it had.
+
+    Empty where git does not have it, or the file has only moved.
+    """
+    inside = git(folder, "rev-parse", "--show-prefix") if shutil.which("git") else None
+    if inside is None or inside.returncode != 0:
+        return ""
+    up = inside.stdout.rstrip("\n").split("/")[:-1]
+    # as git and as a shell in that folder call it, the nearest first
+    paths = {"/".join([*up[: len(up) - n], name]): f"{'../' * n}{name}" for n in range(len(up) + 1)}
+    listed = git(folder, "ls-tree", "-z", "--full-tree", "--name-only", "HEAD", "--", *paths)
+    kept = listed.stdout.split("\0")
+    if found := next((shown for path, shown in paths.items() if path in kept), None):
+        return f"git checkout HEAD -- {found}"
+    # of all folders, or what has moved to another would look removed; each with the commit before
+    words = ("log", "--no-color", "-M", "--diff-filter=D", "--format=:%p", "--name-only")
+    quiet = ("-c", "log.showSignature=false", "-c", "core.quotePath=false")
+    commit = ""
+    for line in git(folder, *quiet, *words, "--", f":(top,glob)**/{name}").stdout.splitlines():
+        if line.startswith(":"):
+            commit = line[1:]
+        elif line in paths:
+            return f"git checkout {commit} -- {paths[line]}"
+    return ""
+
+
 def conflicts(root: Path) -> list[str]:
     """The files of the project at root that a merge has left to its owner; without git, none."""
     if not shutil.which("git"):

@@ -15,6 +15,7 @@ import yaml
 
 from scaffold import __version__
 from scaffold.errors import PRECONDITION, ScaffoldError
+from scaffold.git.repository import way_back
 from scaffold.names import check_name, printable
 from scaffold.template.releases import numbers, questions_of, unknown
 from scaffold.template.source import Question
@@ -57,11 +58,11 @@ def find_project(folder: Path) -> Path:
     for root in (folder, *folder.parents):
         if (root / FILE).is_symlink() or (root / FILE).exists():
             return root
-    raise ScaffoldError(
-        f"`{printable(str(folder))}` is in no project of scaffold",
-        "cd into one, or make one: scaffold new --method fabric myproj",
-        PRECONDITION,
-    )
+    remedy = "cd into one, or make one: scaffold new --method fabric myproj"
+    if command := way_back(folder, FILE):
+        remedy = f"cd into one, or bring back the file that makes this one: {command}"
+    fact = f"`{printable(str(folder))}` is in no project of scaffold"
+    raise ScaffoldError(fact, remedy, PRECONDITION)
 
 
 def read_answers(root: Path) -> Answers:

@@ -21,7 +21,7 @@ from scaffold import __version__
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, ScaffoldError
 from scaffold.git.run import git
-from scaffold.template.answers import FILE, SETTLE, read_answers
+from scaffold.template.answers import FILE, SETTLE, find_project, read_answers
 from scaffold.template.releases import numbers
 
 TAMPERED = 300 if "SOAK" in os.environ else 50
@@ -330,3 +330,43 @@ def test_outside_a_project_status_says_how_to_get_one(tmp_path: Path) -> None:
         f"error: `{tmp_path}` is in no project of scaffold\n"
         "hint: cd into one, or make one: scaffold new --method fabric myproj\n"
     )
+
+
+def bring_back(folder: Path) -> str:
+    """Do as the hint says: the command that it was."""
+    with pytest.raises(ScaffoldError) as caught:
+        find_project(folder)
+    command = caught.value.remedy.partition("makes this one: ")[2]
+    call(folder, *command.split()[1:])
+    read_answers(find_project(folder))
+    return command
+
+
+@pytest.mark.parametrize("root", [".", "services/a b"])
+def test_git_brings_back_answers_that_were_deleted(tmp_path: Path, root: str) -> None:
+    """Deleted on the disk, in the index, and in a commit that others have followed."""
+    top, project = tmp_path / "top", tmp_path / "top" / root
+    (project / "engine").mkdir(parents=True)
+    write(project, GOOD)
+    repository(top)
+    before = call(top, "rev-parse", "--short", "HEAD").strip()
+    (project / FILE).unlink()
+    assert bring_back(project) == f"git checkout HEAD -- {FILE}"
+    call(project, "rm", "--quiet", FILE)
+    (project / "engine").mkdir(parents=True, exist_ok=True)
+    assert bring_back(project / "engine") == f"git checkout HEAD -- ../{FILE}"
+    (project / FILE).unlink()
+    commit(top)
+    commit(top)
+    assert bring_back(project / "engine") == f"git checkout {before} -- ../{FILE}"
+
+
+def test_a_project_that_has_moved_is_not_brought_back(tmp_path: Path) -> None:
+    top = repository(write(tmp_path, GOOD))
+    call(top, "config", "diff.renames", "false")
+    (top / "services").mkdir()
+    call(top, "mv", FILE, "services")
+    commit(top)
+    with pytest.raises(ScaffoldError, match="is in no project") as caught:
+        find_project(top)
+    assert "git" not in caught.value.remedy
