@@ -126,3 +126,9 @@ def entry_in(copy: Copy, index: str, name: str) -> Entry | None:
         iter(staged(copy.ask("ls-files", "--stage", "-z", "--", name, **variables)).get(name, [])),
         None,
     )
+
+
+def names_in(copy: Copy, index: str) -> list[str]:
+    """The files in the tree of tree_of(), by the name of its index."""
+    variables = {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))}
+    return list(filter(None, copy.ask("ls-files", "-z", **variables).split("\0")))

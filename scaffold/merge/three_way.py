@@ -14,6 +14,7 @@ from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
 from scaffold.merge.changes import Change, changes
 from scaffold.merge.collisions import check_kinds
+from scaffold.merge.imports import lost_imports
 from scaffold.merge.lists import settle
 from scaffold.merge.sandbox import Copy, contents, entry_in, stored, tree_of
 from scaffold.merge.soundness import LOOKED_AT, damage, lost_names
@@ -39,7 +40,9 @@ class Outcome:
     moved: dict[str, str] = field(default_factory=dict)  # {name: where a release has put it}
     mentions: list[str] = field(default_factory=list)  # where else that names what has moved
     unparsed: list[str] = field(default_factory=list)  # Python that may, and could not be read
-    undefined: list[str] = field(default_factory=list)  # where names are used that are no more
+    undefined: list[str] = field(
+        default_factory=list
+    )  # where names and modules are used that are no more
     notes: list[str] = field(default_factory=list)  # of how it was merged
 
     @property
@@ -85,6 +88,7 @@ def tell(copy: Copy, outcome: Outcome) -> list[Change]:
         if reason := damage(name, before, after):
             damaged[name] = reason
         outcome.undefined += lost_names(name, before, after)
+    outcome.undefined += lost_imports(copy, outcome.moved)
     if damaged:
         outcome.conflicts |= damaged
         _leave(copy, list(damaged))

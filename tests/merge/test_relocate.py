@@ -293,6 +293,19 @@ def test_names_that_went_to_another_file_of_the_engine_are_followed(
     assert not run("git diff --stat -- engine", root).out
 
 
+def test_what_is_moved_in_imports_and_not_on_the_disk_is_told(project: Callable[..., Path]) -> None:
+    """A module was a link to one of the team, and the release imports it from its own room."""
+    root = project("torchrun")
+    (root / "checkpoint.py").rename(root / "real.py")
+    (root / "checkpoint.py").symlink_to("real.py")
+    commit(root)
+    outcome = carry_out(updating(root, None))
+    found = [line for line in outcome.undefined if line.startswith("train.py:")]
+    assert [line.partition(" ")[2] for line in found] == ["imports engine.checkpoint"]
+    number = int(found[0].split(":")[1].split()[0])
+    assert "checkpoint" in (root / "train.py").read_text().splitlines()[number - 1]
+
+
 def test_old_copies_packages_and_links_of_a_team_are_theirs(project: Callable[..., Path]) -> None:
     root = project("spawn")
     shutil.copytree(root, root / "experiments/v1", ignore=shutil.ignore_patterns(".git"))
