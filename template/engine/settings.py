@@ -30,6 +30,8 @@ def parse(sizes: bool = True) -> Config:
     Where they are wrong: all problems, and status 2, before the process group exists, so nobody
     waits for a rank that left. `sizes=False` is for a program that does not train.
     """
+    # what starts processes asks for it, and the pdb of Python 3.11 and 3.12 leaves it out
+    vars(sys.modules["__main__"]).setdefault("__spec__", None)
     leave_if(variables.problems(), status=1)
     launcher.leave_old_store()
     flags = sys.argv[1:]

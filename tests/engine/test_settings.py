@@ -1,5 +1,6 @@
 """The settings of a run: where they come from, and that wrong ones start nothing."""
 
+import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Config
-from conftest import MODULES, fork, launch, metrics, train
-from engine.settings import problems
+from conftest import BIN, MODULES, environment, fork, launch, metrics, run, train
+from engine.settings import parse, problems
 from scaffold.catalog.methods import METHODS
 
 
@@ -141,3 +142,25 @@ def test_the_precision_is_set_and_check_says_it(
     assert said.out == f"{matmul} {precision == 'tf32'}\n", said.err
     checked = launch(projects["torchrun"], "--check", "--precision", precision, forked=True)
     assert f"check: precision {precision}: {words}\n" in checked.out, checked.err
+
+
+def test_a_program_may_have_a_debugger_that_does_not_say_what_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As pdb of Python 3.11; multiprocessing and Fabric want to know it."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.delattr(sys.modules["__main__"], "__spec__")
+    parse()
+    assert sys.modules["__main__"].__spec__ is None
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("method", METHODS)
+def test_a_program_runs_in_a_debugger(projects: dict[str, Path], method: str) -> None:
+    """On as many processes as it starts itself, each with a worker."""
+    processes = 2 if method in ("spawn", "fabric") else 0
+    command = [str(BIN / "python"), "-m", "pdb", "-c", "continue", "-c", "quit", "shares.py"]
+    command += ["--workers", "1", "--devices", str(processes)]
+    result = run(command, projects[method], env=environment())
+    assert "The program finished" in result.out, result.out + result.err
+    assert f"step 1 rank {max(processes, 1) - 1}: " in result.out
