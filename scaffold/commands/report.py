@@ -1,6 +1,7 @@
 """Tells what a merge did, or would do, and what its owner does next."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -37,6 +38,11 @@ def show(
             click.echo("\n" + "\n".join(f"  {step}" for step in steps))
     if left:
         raise left
+
+
+def install(root: Path) -> list[str]:
+    """The command that installs what a project needs; its team may list that elsewhere."""
+    return ["pip install -e '.[test]'"] if (root / "pyproject.toml").exists() else []
 
 
 def _left(count: int, dry_run: bool) -> ScaffoldError:

@@ -36,7 +36,7 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> bool:
         check = partial(check_choice, "method", choices=METHODS)
         method = ask("--method", f"Method ({options})", remedy, check)
     signals.hold()
-    from scaffold.commands.report import show
+    from scaffold.commands.report import install, show
 
     # imports copier, which takes half a second
     from scaffold.ops.update import carry_out, rehearse, switching
@@ -44,6 +44,6 @@ def switch(method: str | None, dry_run: bool, as_json: bool) -> bool:
     move = switching(Path.cwd(), method)
     outcome = rehearse(move)[0] if dry_run else carry_out(move)
     there, new = METHODS[move.old["method"]], METHODS[method]
-    install = ["pip install -e '.[test]'"] if new.requires and new is not there else []
-    show(move.message, outcome, [*install, new.launch], dry_run, as_json)
+    needs = install(move.root) if new.requires and new is not there else []
+    show(move.message, outcome, [*needs, new.launch], dry_run, as_json)
     return not dry_run

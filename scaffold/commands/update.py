@@ -26,7 +26,7 @@ def update(to: str | None, dry_run: bool, as_json: bool) -> bool:
     back.
     """
     signals.hold()
-    from scaffold.commands.report import show
+    from scaffold.commands.report import install, show
 
     # imports copier, which takes half a second
     from scaffold.ops.update import carry_out, rehearse, updating
@@ -37,6 +37,6 @@ def update(to: str | None, dry_run: bool, as_json: bool) -> bool:
     news = changes(move.old_version, move.new_version)
     if news and not as_json:
         click.echo(f"{news}\n")
-    steps = ["pip install -e '.[test]'", METHODS[move.new["method"]].launch]
+    steps = [*install(move.root), METHODS[move.new["method"]].launch]
     show(move.message, outcome, steps, dry_run, as_json)
     return not dry_run

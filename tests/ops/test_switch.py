@@ -174,6 +174,17 @@ def test_a_project_goes_on_training_after_a_switch_with_edits(tests: str, tmp_pa
     assert f"{1 if tests == 'layout' else 5} passed" in tested.out
 
 
+@pytest.mark.parametrize("listed", ["pyproject.toml", "requirements.txt"])
+def test_no_next_step_needs_a_file_that_the_team_has_removed(tmp_path: Path, listed: str) -> None:
+    root = in_git(tmp_path / "digits", "torchrun")
+    (root / "pyproject.toml").rename(root / listed)
+    commit(root)
+    done = scaffold("switch", "--method", "fabric", "--json", folder=root)
+    assert done.status == 0, done.err
+    install = ["pip install -e '.[test]'"] if listed == "pyproject.toml" else []
+    assert json.loads(done.out)["next"][2:] == [*install, "python train.py --devices 2"]
+
+
 def test_the_command_tells_what_it_did_and_what_is_next(tmp_path: Path) -> None:
     root = in_git(tmp_path / "digits", "fabric")
     before = state(root)

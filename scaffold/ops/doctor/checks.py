@@ -20,6 +20,8 @@ from scaffold.template.source import root
 HERE = Path(__file__).parent
 OLDEST_PYTHON, OLDEST_TORCH = (3, 11), (2, 6)
 WAIT, SMI_WAIT = 120, 10  # seconds
+# a team may list what it needs elsewhere than in pyproject.toml
+INSTALL = "pip install -e '.[test]' in the project, or what is missing alone"
 RESOURCES = Path("template", "engine", "resources.py")  # how a run counts its cores
 # package: (versions, what they are, what to do)
 HARMFUL = {
@@ -96,7 +98,7 @@ def check_torch(facts: dict[str, Any]) -> Iterator[Finding]:
     torch, version = facts["torch"], facts["packages"]["torch"]
     if "error" in torch:
         fact = f"not to be imported ({torch['error']})" if version else "not installed"
-        yield Finding("torch", "fail", fact, "pip install -e '.[test]' in the project")
+        yield Finding("torch", "fail", fact, INSTALL)
         return
     build = f"CUDA {torch['cuda']}" if torch["cuda"] else "CPU only"
     if _numbers(version) < OLDEST_TORCH:
@@ -173,7 +175,7 @@ def check_packages(facts: dict[str, Any], method: str | None, scripts: Path) -> 
             missing.append(f"{program} beside {facts['executable']}")
         if missing and method:
             fact = f"{name} has no {', '.join(missing)}"
-            yield Finding("method", "fail", fact, "pip install -e '.[test]' in the project")
+            yield Finding("method", "fail", fact, INSTALL)
         elif missing:
             fact = f"{name} would need {', '.join(missing)}"
             yield Finding("method", "ok", fact)
