@@ -17,9 +17,19 @@ def hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, heard)
 
 
+def waiting() -> signal.Signals | None:
+    """The signal that waits, if one does."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return next(map(signal.Signals, sorted(signal.sigpending() & blocked & set(ENDING))), None)
+
+
 def end_if_signalled() -> None:
     """Raise ScaffoldError if a signal waits; call it where all that was begun can be undone."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    for number in sorted(signal.sigpending() & blocked & set(ENDING)):
-        name = signal.Signals(number).name
-        raise ScaffoldError(f"ended by {name}", "nothing was changed; run it again", 128 + number)
+    if number := waiting():
+        fact = f"ended by {number.name}"
+        raise ScaffoldError(fact, "nothing was changed; run it again", 128 + number)
+
+
+def hear() -> None:
+    """Let a program that was started from here hear signals, for it has no steps to end between."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scaffold import __version__
+from scaffold import __version__, signals
 from scaffold.errors import PRECONDITION, UPDATE_WAITS, ScaffoldError
 from scaffold.terminal import show_json
 
@@ -23,6 +23,7 @@ def status(check: bool, as_json: bool) -> None:
     from scaffold.template.releases import numbers
     from scaffold.template.source import questions
 
+    signals.hold()  # git is to end with this
     root = find_project(Path.cwd())
     left = conflicts(root)
     move = None

@@ -3,12 +3,18 @@
 import errno
 import os
 import re
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+from scaffold import signals
 from scaffold.errors import FAILURE, ScaffoldError
 from scaffold.names import printable
 
+LOOK = 0.1  # seconds between two looks at whether a signal waits
+PATIENCE = 3  # seconds that git still has then: a step that is nearly done is done
+GRACE = 2  # seconds in which it removes its locks before it is killed
 LITTLE = 2**20  # bytes; a first commit needs half of it
 AGAIN = "nothing was changed; mend it and run it again"
 # for what is done in a project's repository: no hook runs, nothing asks for a signature
@@ -38,6 +44,7 @@ def git(
 
     It has a session of its own: a Ctrl-C on the terminal must not stop it half-way, and where it
     would ask there, as ssh does for what a partial clone lacks, it fails and does not wait.
+    Raises ScaffoldError where a signal waits and git, as on a disk that does not answer, too.
     """
     environment = {
         name: value
@@ -45,22 +52,47 @@ def git(
         if not name.startswith("GIT_") or SETTINGS.fullmatch(name)
     }
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             ["git", "-C", str(folder), *arguments],
             # messages are read here, and some are taken apart
             # a look at a repository writes nothing, not even what git remembers of files
             env=environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | variables,
-            input=(text or "").encode("utf-8", "surrogateescape"),
-            capture_output=True,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=signals.hear,
         )
     except FileNotFoundError as error:
         remedy = "install git; scaffold new can do without: --no-git"
         raise ScaffoldError("git is not installed", remedy, FAILURE) from error
+    told = _told(process, (text or "").encode("utf-8", "surrogateescape"))
     # line ends and odd bytes stay as they are
-    out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+    out, err = (stream.decode("utf-8", "surrogateescape") for stream in told)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _told(process: "subprocess.Popen[bytes]", text: bytes | None) -> tuple[bytes, bytes]:
+    """What git says of a text. Raises ScaffoldError where a signal has ended it."""
+    late = 0.0
+    while late < PATIENCE:
+        try:
+            told = process.communicate(text, timeout=LOOK)
+        except subprocess.TimeoutExpired:
+            text = None  # it is on its way
+            late += LOOK if signals.waiting() else 0
+            continue
+        if process.returncode < 0:
+            signals.end_if_signalled()
+        return told
+    for number in (signals.waiting() or signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        # not for ever: a disk that does not answer keeps also who is killed
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    signals.end_if_signalled()
+    raise AssertionError("a signal that waits is taken by nobody")
 
 
 def ask(folder: Path, *arguments: str, text: str | None = None, **variables: str) -> str:

@@ -92,7 +92,8 @@ def _shown(place: Place, paths: list[str]) -> str:
 
 def _put_back(place: Place, error: ScaffoldError | OSError) -> NoReturn:
     """Undo what was done, and raise the error that has come."""
-    said = error.fact if isinstance(error, ScaffoldError) else of_system(error)
+    if isinstance(error, OSError):
+        error = ScaffoldError(of_system(error), AGAIN, FAILURE)
     try:
         paths = journal.read(place)["after"]
         journal.restore(
@@ -100,5 +101,5 @@ def _put_back(place: Place, error: ScaffoldError | OSError) -> NoReturn:
         )
     except (ScaffoldError, OSError):
         remedy = "mend it, and run scaffold abort"
-        raise ScaffoldError(f"{said}; half of it is done", remedy, FAILURE) from error
-    raise ScaffoldError(said, AGAIN, FAILURE) from error
+        raise ScaffoldError(f"{error.fact}; half of it is done", remedy, error.status) from error
+    raise ScaffoldError(error.fact, AGAIN, error.status) from error
