@@ -83,7 +83,7 @@ def fail(error: BaseException, config: Config) -> NoReturn:
     else:
         print(f"{mine}, too", file=sys.stderr, flush=True)
         time.sleep(3)  # a launcher ends all when one leaves
-    run_state.tell_failure(config.run_dir, why)
+    first_cause.keep(config.run_dir, why)
     leave(1)
 
 
@@ -97,7 +97,7 @@ def lose(mine: str, config: Config) -> int:
         print(f"error: {why}\nhint: {of_ending(why)}", file=sys.stderr, flush=True)
     else:
         time.sleep(3)  # a launcher ends all when one leaves
-    run_state.tell_failure(config.run_dir, why)
+    first_cause.keep(config.run_dir, why)
     return 1
 
 

@@ -6,8 +6,12 @@ import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import torch.distributed as dist
+
+from engine import peers, run_state
+from engine.errors import is_first
 
 ASKING = "ask_store"  # the name of a thread
 
@@ -48,3 +52,15 @@ def ask_store(first: list[str], wait: bool) -> None:
         while time.monotonic() < end and not store.check([key()]):
             time.sleep(0.1)
         first[0] = store.compare_set(key(), "", first[0]).decode()
+
+
+def keep(run_dir: Path, cause: str) -> None:
+    """Leave the first cause to the ranks that outlive this one, in the run directory.
+
+    Where that is gone and the store goes with this rank, they would tell the end of this one as the
+    cause: then they end first, as any launcher lets them.
+    """
+    run_state.tell_failure(run_dir, cause)
+    holds_store = is_first() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    if holds_store and run_state.failure(run_dir) is None:
+        peers.end()

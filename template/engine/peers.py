@@ -6,6 +6,7 @@ holds its connections open.
 
 import os
 import select
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,6 +73,15 @@ def meet() -> None:
 def part() -> None:
     """Take no further notice of the others: from now on they may leave."""
     watching.clear()
+
+
+def end() -> None:
+    """End the other ranks of this machine that this one has met."""
+    others = [handle for peers in watching for handle in peers.handles]
+    part()
+    for other in others:
+        with suppress(OSError):
+            signal.pidfd_send_signal(other, signal.SIGKILL)
 
 
 def loss(seconds: float) -> str:

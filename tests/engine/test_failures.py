@@ -22,7 +22,7 @@ from torch.multiprocessing import reductions
 
 from config import Config
 from conftest import MODULES, environment, launch, launch_line, metrics, represented, run, start
-from engine import hints, launcher, peers, watchdog
+from engine import first_cause, hints, launcher, peers, run_state, watchdog
 from probe import (
     ALL,
     FLAGS,
@@ -285,6 +285,42 @@ def test_a_rank_that_ends_while_the_others_get_to_know_it_is_missed() -> None:
         peers.part()
     watching.join(10)
     assert lost == ["rank 1 ended without a word"]
+
+
+@pytest.mark.parametrize("agent", ["True", ""])
+@pytest.mark.parametrize("there", [True, False])
+def test_no_rank_outlives_both_places_of_the_first_cause(
+    there: bool, agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run directory, which somebody may remove, and the store, here in this process."""
+    other = subprocess.Popen(["sleep", "100"])
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", agent)
+    monkeypatch.setattr(run_state, "failure", lambda _: "why" if there else None)
+    lost: list[str] = []
+    peers.start(lost.append)
+    try:
+        peers.watching[0].begin({1: other.pid})
+        first_cause.keep(tmp_path / "run", "why")
+        ends = not (there or agent)
+        assert wait_until(lambda: other.poll() is not None, 5 if ends else 0.5) == ends
+    finally:
+        peers.part()
+        other.kill()
+        other.wait()
+    assert not lost
+
+
+@pytest.mark.parametrize("method", represented(METHODS, "fabric"))
+def test_a_run_whose_directory_is_gone_has_one_last_word(method: str, tmp_path: Path) -> None:
+    """Rank 0 cannot say there that it is finished, and not why it fails either."""
+    project, run_dir = make_probe(tmp_path / method, method), tmp_path / "run"
+    code = (project / "train.py").read_text()
+    gone = "__import__('shutil').rmtree(config.run_dir, ignore_errors=True)"
+    (project / "train.py").write_text(code.replace("log.close()", f"{gone}\n    log.close()"))
+    result = launch(project, "--run_dir", run_dir, *FLAGS, "--steps", 2)
+    assert result.status != 0
+    assert "error: rank 0 failed: FileNotFoundError: " in result.err
+    assert result.err.count("error: ") == 1, result.err
 
 
 @pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
