@@ -7,7 +7,11 @@ that sleeps with its ssh.
 import io
 import os
 import select
+import stat
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +31,8 @@ class Lasting(io.FileIO):
         self.name, self.patience, self.missed = name, patience, 0
 
     def write(self, block: Any) -> int:
-        if self.patience < float("inf"):
-            if not is_read(self.fileno(), 0 if self.missed else self.patience):
-                self.missed += len(block)
-                return len(block)
-            block = block[:ROOM]
-        missed, self.missed = self.missed, 0
         try:
-            if missed:
-                super().write(b"\n(%d bytes were not read in time)\n" % missed)
-            return super().write(block)
+            return super().write(block) if self.patience == float("inf") else self.offer(block)
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())  # for what is not Python, and for what is started, too
@@ -45,6 +41,43 @@ class Lasting(io.FileIO):
                 fact = f"stdout cannot be written any more ({error.strerror})"
                 print(f"warning: {fact}; the run goes on", file=sys.stderr, flush=True)
             return len(block)
+
+    def offer(self, block: Any) -> int:
+        """Write what is read in time; the rest is missed, and told when the reader goes on."""
+        note = b"\n(%d bytes were not read in time)\n" % self.missed if self.missed else b""
+        text, done = note + bytes(block), 0
+        begin = time.monotonic()
+        end = begin if self.missed else begin + self.patience
+        with never_waiting(self.fileno()) as handle:
+            while done < len(text) and is_read(handle, max(0, end - time.monotonic())):
+                try:
+                    done += os.write(handle, text[done : done + ROOM])
+                    end = begin + self.patience
+                except BlockingIOError:  # a terminal has room, but not for a line's end
+                    if time.monotonic() > end:
+                        break
+                    time.sleep(0.01)
+        self.missed = min(len(block), len(text) - done) + (0 if done else self.missed)
+        return len(block)
+
+
+@contextmanager
+def never_waiting(handle: int) -> Iterator[int]:
+    """The same pipe or terminal, for writes that take what there is room for and never wait.
+
+    It is opened anew, for others that write there do wait. Where it cannot be, it is the stream
+    itself: a file never pauses, and a socket, or macOS, which has no /proc, may keep a long write.
+    """
+    again = handle
+    if stat.S_ISFIFO(os.fstat(handle).st_mode) or os.isatty(handle):
+        with suppress(OSError):
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+            again = os.open(f"/proc/self/fd/{handle}", flags)
+    try:
+        yield again
+    finally:
+        if again != handle:
+            os.close(again)
 
 
 def is_read(handle: int, seconds: float) -> bool:

@@ -3,8 +3,12 @@
 import json
 import os
 import shlex
+import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -55,18 +59,49 @@ def test_a_run_goes_on_where_its_reader_pauses_and_other_programs_wait(
         assert read == [str(line) for line in range(10**5)]
 
 
-def test_what_a_reader_has_missed_is_told_when_it_goes_on() -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    stream = output.Lasting(writer, "stdout", 0.01)
-    while not stream.missed:
-        stream.write(b"a line\n")
-    read = os.read(reader, 2**20)
-    stream.write(b"another\n" * 3)
-    assert os.read(reader, 2**20) == b"\n(7 bytes were not read in time)\n" + b"another\n" * 3
-    assert read == b"a line\n" * (len(read) // 7)
+def test_a_run_goes_on_where_its_terminal_pauses(tmp_path: Path) -> None:
+    reader, writer = os.openpty()
+    lines = LINES.replace("guard()", "guard(0.2)")
+    words = [sys.executable, "-c", lines, str(tmp_path / "done")]
+    subprocess.run(words, cwd=MODULES / "digits", stdout=writer, check=True, timeout=60)
+    read = read_all(reader)
+    assert read.startswith(b"0\n1\n2\n")
+    assert (tmp_path / "done").read_text() == "done"
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("stream", ["pipe", "terminal"])
+def test_what_a_reader_has_missed_is_told_when_it_goes_on(stream: str) -> None:
+    """Of a terminal whose other end pauses there is room for less than a line."""
+    reader, writer = os.pipe() if stream == "pipe" else os.openpty()
+    lasting = output.Lasting(writer, "stdout", 0.05)
+    late = Timer(20, os.close, (reader,))  # or a write that waits would wait for ever
+    late.start()
+    line, written = b"a line" * 20 + b"\n", 0
+    while not lasting.missed:
+        written += lasting.write(line)
+    missed = lasting.missed
+    read = read_all(reader)
+    lasting.write(b"another\n" * 3)
+    late.cancel()
+    note = b"\n(%d bytes were not read in time)\n" % missed
+    assert read_all(reader) == note + b"another\n" * 3
+    assert read == (line * (written // len(line)))[:-missed]
+    assert os.get_blocking(writer)
+    os.close(reader)
+    os.close(writer)
+
+
+def read_all(reader: int) -> bytes:
+    """What is there to read, with the ends of lines as they were written."""
+    os.set_blocking(reader, False)
+    read = b""
+    with suppress(BlockingIOError):
+        while block := os.read(reader, 2**20):
+            read += block
+            time.sleep(0.02)  # the system passes a terminal's text on bit by bit
+    return read.replace(b"\r\n", b"\n")
 
 
 @pytest.mark.parametrize("method", represented(METHODS, "spawn"))
