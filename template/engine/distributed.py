@@ -140,4 +140,5 @@ def end(*models: nn.Module) -> None:
         if isinstance(part, DistributedDataParallel):
             part.__dict__.update(reducer=None, logger=None, process_group=None)
     dist.destroy_process_group()
-    signals.ignore()  # nothing is left to save, and Python would die of one while it ends
+    if signals.taken:  # one ends what a team does from here on, but no run that is just leaving
+        signals.expect(signals.leave, at_once=False)

@@ -39,6 +39,7 @@ def guarded(main: Main) -> Main:
             fail(error, config)
         try:
             main(config)
+            signals.ignore()  # all is done, and Python would die of one while it ends
         except signals.Stopped as error:
             stop(error.number, config)
         except Refusal as error:
@@ -135,7 +136,7 @@ def refuse(error: Refusal, config: Config) -> NoReturn:
 
 
 def leave(status: int) -> NoReturn:
-    """End this process: it waits for no worker, and not for long for what else has to be closed."""
+    """End this process; what is gone keeps it for 2 seconds, and rank 0, with its tracker, 3."""
     with suppress(OSError):
         finish()
     for worker in multiprocessing.active_children():
@@ -144,7 +145,6 @@ def leave(status: int) -> NoReturn:
     if asking or status == launcher.LOST:  # torch would abort in a call, or hang and change it
         sys.stdout.flush()
         os._exit(status)
-    # connections to ranks that are gone may keep the interpreter; rank 0 has a tracker to close
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # it has to outlive this function
     faulthandler.dump_traceback_later(3 if is_first() else 2, exit=True, file=nowhere)
     sys.exit(status)

@@ -59,10 +59,11 @@ class StopRequest:
 expecting: list[Callable[[int], None]] = []  # how this process ends of a signal, until then
 
 
-def expect(stop: Callable[[int], None]) -> None:
+def expect(stop: Callable[[int], None], at_once: bool = True) -> None:
     """Raise Stopped for a signal until a StopRequest is made; or, where nobody hears, call `stop`.
 
     Python tells a signal when torch comes back, and that may wait for other ranks for long.
+    at_once: else nothing is raised, and `stop` ends what is still at work two seconds later.
     """
     expecting[:] = [stop]
     reader, writer = os.pipe()
@@ -76,7 +77,7 @@ def expect(stop: Callable[[int], None]) -> None:
             end(number)
 
     Thread(target=listen, name="signals", daemon=True).start()
-    take(interrupt)
+    take(interrupt if at_once else lambda *_: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=forget)
     hear()
@@ -85,6 +86,11 @@ def expect(stop: Callable[[int], None]) -> None:
 def interrupt(number: int, _frame: FrameType | None) -> None:
     ignore()
     raise Stopped(number)
+
+
+def leave(number: int) -> None:
+    print(f"stopped by {name(number)} after the training", file=sys.stderr, flush=True)
+    os._exit(128 + number)
 
 
 taken: set[int] = set()  # the signals that this process answers

@@ -99,20 +99,36 @@ def test_before_the_first_step_a_signal_ends_a_process_wherever_it_is(
     assert ended.out == ("heard 15\n" if inside == "Python" else "heard beside 15\n"), ended.err
 
 
-def test_a_signal_while_a_rank_that_is_done_leaves_is_too_late(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_a_signal_after_the_training_ends_what_a_team_does_then_and_no_rank_that_leaves(
+    seconds: int, tmp_path: Path
+) -> None:
     """Python takes its own answers back in the end, and a run that has saved would die of one."""
-    code = """
-    from engine import distributed
+    code = f"""
+    import config
+    from engine import distributed, failures
     distributed.join_launcher()
     os.environ["MASTER_PORT"] = "29999"
-    request = signals.StopRequest()
     dist = distributed.dist
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    distributed.end()
-    print(all(signal.getsignal(number) == signal.SIG_IGN for number in signals.taken))
+    @failures.guarded
+    def main(config):
+        request = signals.StopRequest()
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        distributed.end()
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep({seconds})  # a test, an export
+    main(config.Config(run_dir=failures.Path("run")))
+    print(all(signal.getsignal(number) == signal.SIG_IGN for number in signals.taken), flush=True)
+    time.sleep(2.5)
     """
     ended = program(tmp_path, code)
-    assert ended.out == "True\n", ended.err
+    if seconds:
+        assert (ended.status, ended.out) == (143, ""), ended.err
+        assert ended.err == "stopped by SIGTERM after the training\n"
+    else:
+        assert (ended.status, ended.out, ended.err) == (0, "True\n", "")
 
 
 def test_what_a_run_that_is_cut_short_leaves_is_removed_without_a_word() -> None:
