@@ -87,8 +87,8 @@ def mapped(change: Callable[[Any], Any], batch: Any) -> Any:
         return made(map(each, batch))
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         made = copy.copy(batch)
-        names = [field.name for field in dataclasses.fields(batch) if hasattr(batch, field.name)]
-        for name in {*names, *getattr(batch, "__dict__", ())}:
+        slots = [field.name for field in dataclasses.fields(batch) if hasattr(batch, field.name)]
+        for name in list(getattr(batch, "__dict__", slots)):
             object.__setattr__(made, name, each(getattr(batch, name)))  # frozen or not
         return made
     return change(batch)
