@@ -3,12 +3,13 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Timer
+from types import FrameType
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_run_goes_on_where_its_terminal_pauses(tmp_path: Path) -> None:
     reader, writer = os.openpty()
     lines = LINES.replace("guard()", "guard(0.2)")
     words = [sys.executable, "-c", lines, str(tmp_path / "done")]
-    subprocess.run(words, cwd=MODULES / "digits", stdout=writer, check=True, timeout=60)
+    subprocess.run(words, cwd=MODULES / "digits", stdout=writer, check=True, timeout=30)
     read = read_all(reader)
     assert read.startswith(b"0\n1\n2\n")
     assert (tmp_path / "done").read_text() == "done"
@@ -76,21 +77,25 @@ def test_what_a_reader_has_missed_is_told_when_it_goes_on(stream: str) -> None:
     """Of a terminal whose other end pauses there is room for less than a line."""
     reader, writer = os.pipe() if stream == "pipe" else os.openpty()
     lasting = output.Lasting(writer, "stdout", 0.05)
-    late = Timer(20, os.close, (reader,))  # or a write that waits would wait for ever
-    late.start()
+    signal.signal(signal.SIGALRM, fail)  # or a write that waits would wait for ever
+    signal.alarm(10)
     line, written = b"a line" * 20 + b"\n", 0
     while not lasting.missed:
         written += lasting.write(line)
     missed = lasting.missed
     read = read_all(reader)
     lasting.write(b"another\n" * 3)
-    late.cancel()
+    signal.alarm(0)
     note = b"\n(%d bytes were not read in time)\n" % missed
     assert read_all(reader) == note + b"another\n" * 3
     assert read == (line * (written // len(line)))[:-missed]
     assert os.get_blocking(writer)
     os.close(reader)
     os.close(writer)
+
+
+def fail(_number: int, _frame: FrameType | None) -> None:
+    pytest.fail("a write waits for its reader")
 
 
 def read_all(reader: int) -> bytes:
