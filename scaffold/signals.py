@@ -1,6 +1,9 @@
 """Signals wait while a command works: they end it between two steps, where nothing is half."""
 
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from scaffold.errors import ScaffoldError
 
@@ -30,6 +33,24 @@ def end_if_signalled() -> None:
         raise ScaffoldError(fact, "nothing was changed; run it again", 128 + number)
 
 
-def hear() -> None:
-    """Let a program that was started from here hear signals, for it has no steps to end between."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+@contextmanager
+def heard_by_child() -> Iterator[None]:
+    """Let a program that is started meanwhile hear signals, for it has no steps to end between.
+
+    What comes meanwhile waits as before. A preexec_fn would be shorter, but then Python forks this
+    whole process, which takes ten times as long where that is large.
+    """
+    came: list[int] = []
+    heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number)) for number in heard
+    }
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, answer in before.items():
+            signal.signal(number, answer)
+        for late in came:
+            os.kill(os.getpid(), late)

@@ -52,17 +52,17 @@ def git(
         if not name.startswith("GIT_") or SETTINGS.fullmatch(name)
     }
     try:
-        process = subprocess.Popen(
-            ["git", "-C", str(folder), *arguments],
-            # messages are read here, and some are taken apart
-            # a look at a repository writes nothing, not even what git remembers of files
-            env=environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=signals.hear,
-        )
+        with signals.heard_by_child():
+            process = subprocess.Popen(
+                ["git", "-C", str(folder), *arguments],
+                # messages are read here, and some are taken apart
+                # a look at a repository writes nothing, not even what git remembers of files
+                env=environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | variables,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
     except FileNotFoundError as error:
         remedy = "install git; scaffold new can do without: --no-git"
         raise ScaffoldError("git is not installed", remedy, FAILURE) from error

@@ -507,7 +507,7 @@ def test_a_damaged_template_makes_no_project(
     make(tmp_path / "work/whole", "fabric")
     damaged = tmp_path / "checkout/template/engine/distributed.py"
     whole = damaged.read_bytes()
-    damaged.write_bytes(whole[: len(whole) // 2] + b"(")
+    damaged.write_bytes(whole[: len(whole) // 2] + b"\n(")
     with pytest.raises(ScaffoldError, match=r"`engine/distributed\.py`") as caught:
         make(tmp_path / "work/digits", "fabric")
     assert caught.value.status == FAILURE
