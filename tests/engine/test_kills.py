@@ -104,7 +104,7 @@ class Attempt:
         ranks = [
             int(child)
             for child in children
-            if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"resource_tracker import" not in Path(f"/proc/{child}/cmdline").read_bytes()
         ]
         return [pid, *ranks] if self.leads else sorted(ranks)
 
