@@ -75,7 +75,7 @@ def lost_imports(copy: Copy, moved: dict[str, str]) -> list[str]:
 
     moved: {name in the project: name in the copy} of what a release has put elsewhere.
     """
-    names = frozenset(filter(None, copy.ask("ls-files", "-z").split("\0")))
+    names = frozenset(names_in(copy))
     there, had = modules(names), modules(copy.project)
     known = had | modules(names_in(copy, "new"))
     missing = known - there

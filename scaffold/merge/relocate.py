@@ -23,7 +23,7 @@ from scaffold.merge.codemod.rewrite import UNREADABLE, rewritten
 from scaffold.merge.collisions import PLAIN
 from scaffold.merge.home import Dots, Home, file_of, find_dots, find_home
 from scaffold.merge.launch_lines import TOLD_IN, follow
-from scaffold.merge.sandbox import Copy, contents, rearranged
+from scaffold.merge.sandbox import Copy, contents, names_in, rearranged
 from scaffold.merge.three_way import Outcome
 from scaffold.template.renames import Name, Renames
 
@@ -219,7 +219,7 @@ def note_moves(followed: Relocated, outcome: Outcome, new: Path) -> None:
         return
     copy, package = followed.copy, f"{followed.home.package}.".lstrip(".")
     modules = {a: b for a, b in followed.renames.modules.items() if a.startswith(package)}
-    for name in filter(None, copy.ask("ls-files", "-z").split("\0")):
+    for name in names_in(copy):
         path, ours = copy.folder / name, new / name
         if path.is_symlink():
             target = os.path.relpath(path.parent / path.readlink(), copy.folder)

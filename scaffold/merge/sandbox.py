@@ -111,24 +111,29 @@ def rearranged(copy: Copy, names: dict[str, str], codes: dict[str, bytes]) -> Co
     return replace(copy, entries=entries, line_ends=ends)
 
 
+def beside(copy: Copy, index: str) -> dict[str, str]:
+    """The variables by which git uses an index of this name beside the copy, and not the copy's."""
+    return {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))}
+
+
 def tree_of(copy: Copy, entries: dict[str, Entry], index: str) -> str:
     """The tree of some entries; index: the name of a file beside the copy that nobody else uses."""
     lines = "".join(f"{mode} {blob}\t{name}\0" for name, (mode, blob, _) in entries.items())
-    variables = {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))}
+    variables = beside(copy, index)
     copy.ask("update-index", "-z", "--index-info", text=lines, **variables)
     return copy.ask("write-tree", **variables).strip()
 
 
 def entry_in(copy: Copy, index: str, name: str) -> Entry | None:
     """What the tree of tree_of() has of a file, by the name of its index; None where nothing."""
-    variables = {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))} | LITERAL
+    variables = beside(copy, index) | LITERAL
     return next(
         iter(staged(copy.ask("ls-files", "--stage", "-z", "--", name, **variables)).get(name, [])),
         None,
     )
 
 
-def names_in(copy: Copy, index: str) -> list[str]:
-    """The files in the tree of tree_of(), by the name of its index."""
-    variables = {"GIT_INDEX_FILE": str(copy.folder.with_name(f"index-{index}"))}
+def names_in(copy: Copy, index: str | None = None) -> list[str]:
+    """The files in the copy, or those in the tree of tree_of(), by the name of its index."""
+    variables = beside(copy, index) if index else {}
     return list(filter(None, copy.ask("ls-files", "-z", **variables).split("\0")))

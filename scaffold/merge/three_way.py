@@ -40,9 +40,7 @@ class Outcome:
     moved: dict[str, str] = field(default_factory=dict)  # {name: where a release has put it}
     mentions: list[str] = field(default_factory=list)  # where else that names what has moved
     unparsed: list[str] = field(default_factory=list)  # Python that may, and could not be read
-    undefined: list[str] = field(
-        default_factory=list
-    )  # where names and modules are used that are no more
+    undefined: list[str] = field(default_factory=list)  # where names or modules are no more
     notes: list[str] = field(default_factory=list)  # of how it was merged
 
     @property

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.replicas import checksum, problems, ready
+from engine.replicas import IGNORED, checksum, problems, ready
 
 
 class Extra(nn.Module):
@@ -77,10 +77,9 @@ def test_a_state_of_numbers_is_none(state: Any) -> None:
 
 def test_what_a_team_lets_ddp_ignore_stays_ignored() -> None:
     net = nn.Sequential(nn.Linear(2, 2), Holding(torch.ones(2, dtype=torch.uint16)))
-    net._ddp_params_and_buffers_to_ignore = ["own"]  # type: ignore[assignment]
+    setattr(net, IGNORED, ["own"])
     ready(net)
-    ignored: Any = net._ddp_params_and_buffers_to_ignore
-    assert sorted(ignored) == ["1.held", "_orig_mod.1.held", "own"]
+    assert sorted(getattr(net, IGNORED)) == ["1.held", "_orig_mod.1.held", "own"]
 
 
 BYTES = torch.arange(64, dtype=torch.uint8)
