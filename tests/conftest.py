@@ -40,6 +40,11 @@ for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
+# two ranks need two GPUs, or none; test_gpu.py alone shows one to what it starts
+GPUS = torch.cuda.device_count()
+if GPUS < 2:
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
 # several tests at once share the cores: threads that wait for each other would only take them away
 torch.set_num_threads(1)
 
@@ -79,8 +84,6 @@ def environment(**more: str) -> dict[str, str]:
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     inherited = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     variables = inherited | {"PATH": path, "OMP_NUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "0"}
-    if torch.cuda.device_count() < 2:  # two processes need two GPUs, or none
-        variables["CUDA_VISIBLE_DEVICES"] = "-1"
     chosen = variables | cost.COUNTED | more
     return {name: value for name, value in chosen.items() if value}  # an empty one is not set
 

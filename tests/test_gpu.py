@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-import torch
 
 from conftest import (
+    GPUS,
     command_of,
     environment,
     free_port,
@@ -26,12 +26,11 @@ from conftest import (
     run,
     weights,
 )
-from engine.batch import to_device
 from probe import FLAGS as PROBE_FLAGS
 from probe import make_probe, marked, wait_until
 from scaffold.catalog.methods import METHODS
 
-if not torch.cuda.is_available():
+if not GPUS:
     pytest.skip("no GPU on this machine; tests/engine/test_waits.py stands for it", True)
 
 STEPS = 60
@@ -44,7 +43,6 @@ EVERYTHING = [
 FROM_CPU = 2e-5  # most that a weight may differ from the CPU's after STEPS steps
 FROM_ONE = 2e-6  # most that a weight of two ranks may differ from that of one
 ACROSS = [method for method in METHODS if method != "spawn"]  # those that know several machines
-FIRST = torch.device("cuda", 0)
 TIMEOUT = 5  # seconds that a step may take, where one hangs
 ON_ONE = pytest.mark.xdist_group("on one")  # they share runs
 
@@ -202,18 +200,31 @@ def test_the_host_waits_for_the_gpu_at_no_place_between_two_lines(
     assert "three steps without a wait" in ended.out, ended.err
 
 
+# the host is far ahead of the device
+AHEAD = """
+import sys
+import torch
+from engine.batch import to_device
+
+if "unguarded" in sys.argv:
+    torch.Tensor.record_stream = lambda *_: None
+means = []
+for number in range(40):
+    batch = to_device([torch.full((2**20,), float(number)).pin_memory()], torch.device("cuda", 0))
+    torch.cuda._sleep(10**7)  # some milliseconds, in which the next ones come
+    means.append(batch[0].mean())
+    del batch
+print(*map(int, means))
+"""
+
+
 @pytest.mark.parametrize("guarded", [True, False])
-def test_a_batch_is_whole_until_it_is_read(guarded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The host is far ahead of the device; without its guard a copy comes too soon, and is seen."""
-    if not guarded:
-        monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: None)
-    means = []
-    for number in range(40):
-        batch = to_device([torch.full((2**20,), float(number)).pin_memory()], FIRST)
-        torch.cuda._sleep(10**7)  # some milliseconds, in which the next ones come
-        means.append(batch[0].mean())
-        del batch
-    assert ([float(mean) for mean in means] == list(range(40))) == guarded
+def test_a_batch_is_whole_until_it_is_read(guarded: bool, projects: dict[str, Path]) -> None:
+    """Without its guard a copy comes too soon, and is seen."""
+    words = [sys.executable, "-c", AHEAD, *([] if guarded else ["unguarded"])]
+    ended = run(words, projects["torchrun"], env=on_gpu())
+    assert ended.status == 0, ended.err
+    assert (ended.out.split() == [str(number) for number in range(40)]) == guarded
 
 
 @contextmanager

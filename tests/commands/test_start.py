@@ -23,7 +23,7 @@ class Slow(abc.MetaPathFinder):
         if name == {module!r}:
             try:
                 print("here", file=sys.stderr, flush=True)
-                for _ in range(300):  # a signal right before a sleep does not cut that one short
+                for _ in range(300):  # one right before a sleep does not cut it short
                     time.sleep(0.1)
             except BaseException:  # as a finaliser or an import of something optional does
                 pass

@@ -9,9 +9,8 @@ from pathlib import Path
 from shutil import copytree, rmtree
 
 import pytest
-import torch
 
-from conftest import ROOT, largest_difference, make, metrics, represented, train, weights
+from conftest import GPUS, ROOT, largest_difference, make, metrics, represented, train, weights
 from scaffold.catalog.methods import METHODS
 
 GOLDEN = ROOT / "tests/golden.json"
@@ -102,7 +101,7 @@ def test_the_methods_reach_the_weights_of_a_single_process_with_text(
         f"largest difference of a weight to a single process, text, {STEPS} steps", found
     )
     assert max(found.values()) <= 1e-5
-    if torch.cuda.device_count() < 2:
+    if GPUS < 2:
         assert found["spawn"] == found["torchrun"]
 
 

@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Path:
 def test_a_ctrl_c_ends_it_without_a_traceback(project: Path, first: str, said: str) -> None:
     program = (
         f"from engine import {first}\nimport time\nprint('here', flush=True)\n"
-        "for _ in range(300): time.sleep(0.1)  # a signal right before a sleep does not cut it short"
+        "for _ in range(300): time.sleep(0.1)  # one right before a sleep does not cut it short"
     )
     (project / "predict.py").write_text(program)
     process = subprocess.Popen(
