@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from config import Config
-from engine import peers, signals, watchdog
+from engine import peers, run_state, signals, watchdog
 from engine.culprit import Case, Finding, advice, in_batches
 from engine.errors import is_first, leave_if
 
@@ -58,6 +58,7 @@ class Stop:
         program ends, on all ranks together and with nothing saved; grad_norm: float[]. Then the
         network, its loss and the data are asked again which sample it was.
         """
+        run_state.found.clear()  # a run that was over goes on
         says = torch.cat([totals.flatten(), grad_norm.reshape(1)])
         says = says.to("cpu", non_blocking=True)  # from a GPU: into pinned memory
         come = torch.cuda.Event() if totals.is_cuda else None

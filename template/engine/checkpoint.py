@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from config import Config
-from engine import async_writer, retention, storage, watchdog
+from engine import async_writer, retention, run_dir, storage, watchdog
 from engine.errors import leave_if
 from engine.random_state import random_state, seed_everything, set_random_state
 from engine.replicas import check_replicas, share_buffers
@@ -48,6 +48,7 @@ def save(
         settings = {name: str(value) for name, value in asdict(config).items()}
         facts = {"step": step, "world_size": len(ranks), "val_loss": val_loss, "settings": settings}
         try:
+            run_dir.check(config.run_dir)
             async_writer.finish()
             state = copied(state) if config.async_save else state
             async_writer.begin(write, step, state, facts, config)

@@ -1,6 +1,7 @@
 """What every rank needs and no method owns: launch variables, threads, compiling, its end."""
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
-from engine import launcher, peers, signals, variables
+from engine import launcher, peers, signals, variables, watchdog
 from engine.errors import leave_if
 from engine.replicas import ready
 from engine.resources import cores, threads_are_set
@@ -140,5 +141,6 @@ def end(*models: nn.Module) -> None:
         if isinstance(part, DistributedDataParallel):
             part.__dict__.update(reducer=None, logger=None, process_group=None)
     dist.destroy_process_group()
+    watchdog.progress(math.inf)  # what a team does from here on may take as long as it likes
     if signals.taken:  # one ends what a team does from here on, but no run that is just leaving
         signals.expect(signals.leave, at_once=False)

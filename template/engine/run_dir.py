@@ -9,6 +9,8 @@ from pathlib import Path
 from engine import run_state
 from engine.errors import leave_if
 
+LOCK = ".lock"
+
 
 def problems(run_dir: Path) -> list[tuple[str, str]]:
     """Why a directory cannot be made or written: (fact, remedy), or nothing."""
@@ -43,7 +45,7 @@ def take(run_dir: Path) -> None:
     before = run_state.read(run_dir)
     process = f"process {before.get('pid', '?')} on {before.get('host', '?')}"
     try:
-        lock(run_dir / ".lock")
+        lock(run_dir / LOCK)
     except BlockingIOError:
         remedy = "set another --run_dir, or stop that run first"
         leave_if([(f"a run is at work in `{run_dir}`: {process}", remedy)])
@@ -71,3 +73,16 @@ def lock(path: Path) -> None:
     run_state.held.append(file)
     # what data.py may fork would keep the lock when this process is killed
     os.register_at_fork(after_in_child=file.close)
+
+
+def check(run_dir: Path) -> None:
+    """Raise OSError where the directory is no longer the one that this process has taken.
+
+    By what can be read, for not every file system numbers its files for good.
+    """
+    if not run_state.held:
+        return
+    if not (run_dir / LOCK).exists():
+        raise FileNotFoundError(f"in {run_dir}: it was moved or removed while the run was alive")
+    if run_state.read(run_dir).get("pid", os.getpid()) != os.getpid():
+        raise FileExistsError(f"in {run_dir}: another run has taken it")

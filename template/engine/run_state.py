@@ -83,8 +83,9 @@ def tell_stop(run_dir: Path, why: str) -> None:
 
 def tell_refusal(run_dir: Path, why: str) -> None:
     """The same for a start that was refused: of a run that was over, it still is."""
-    for before in found:
-        tell(run_dir, **before)
+    with suppress(OSError):
+        for before in found:
+            tell(run_dir, **before)
     tell_failure(run_dir, why)
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from config import Config
-from engine import checkpoint, checksum, retention, storage
+from engine import checkpoint, checksum, retention, run_dir, run_state, storage
 from model import build_model
 from optimizer import build_optimizer
 
@@ -255,6 +255,26 @@ def test_what_the_disk_refuses_ends_the_run_in_two_lines_and_loses_nothing(
     assert "No space left on device, disk `" in error
     assert "free)\nhint: " in error
     assert newest(config) == (3, folder(config, 3))
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_in_a_run_directory_that_was_moved_nothing_is_saved(
+    taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new folder in its old place would hold half of a run, or of two runs."""
+    monkeypatch.setattr(run_state, "held", [])
+    place, config = tmp_path / "run", Config(run_dir=tmp_path / "run")
+    run_dir.take(place)
+    save(config, 1)
+    place.rename(tmp_path / "moved")
+    if taken:
+        shutil.copytree(tmp_path / "moved", place)
+        (place / run_state.FILE).write_text('{"state": "running", "pid": 1}')
+    with pytest.raises(SystemExit):
+        save(config, 2)
+    why = "another run has taken it" if taken else "it was moved or removed while the run was alive"
+    assert capsys.readouterr().err.startswith(f"error: cannot save in {place}: {why}\nhint: ")
+    assert not (place / "checkpoints/step-000000002").exists()
 
 
 def test_settings_that_changed_are_told(config: Config, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from config import Config
 from conftest import fork, launch, make, metrics, train
-from engine import checkpoint, checksum, retention, storage
+from engine import checkpoint, checksum, retention, run_state, storage
 from model import build_model
 from optimizer import build_optimizer
 from probe import disk_at
@@ -204,6 +204,17 @@ def test_a_disk_that_refuses_at_a_save_ends_the_run_in_two_lines_and_loses_nothi
         assert checkpoint.newest(config)[0] == 2
         checkpoint.save(3, net, optimizer, config, None, True)
         assert checkpoint.newest(config)[0] == 3
+
+
+def test_a_run_that_was_over_and_fails_when_it_goes_on_has_failed(tmp_path: Path) -> None:
+    """Only a start that is refused before its first step leaves it as it was."""
+    project, run_dir = make(tmp_path / "digits", "torchrun", tracker="none"), tmp_path / "run"
+    train(project, run_dir, "--steps", 2, processes=1, forked=True)
+    (run_dir / "checkpoints/.step-000000004.tmp").touch()  # no folder can be made there
+    result = launch(project, "--run_dir", run_dir, "--steps", 4, processes=1, forked=True)
+    assert result.status == 1
+    found = run_state.read(run_dir)
+    assert (found["state"], found["why"][:18]) == ("failed", "cannot save step 4")
 
 
 def test_a_run_goes_on_before_the_damage_and_a_read_only_one_is_used_and_refused(

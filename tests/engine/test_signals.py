@@ -99,6 +99,22 @@ def test_before_the_first_step_a_signal_ends_a_process_wherever_it_is(
     assert ended.out == ("heard 15\n" if inside == "Python" else "heard beside 15\n"), ended.err
 
 
+def test_what_a_team_does_after_the_training_takes_as_long_as_it_likes(tmp_path: Path) -> None:
+    code = """
+    import config
+    from engine import distributed, watchdog
+    watchdog.PATIENCE = 0
+    watchdog.start(config.Config(step_timeout=1))
+    watchdog.progress()
+    dist = distributed.dist
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    distributed.end()
+    time.sleep(4)  # an export
+    print("done")
+    """
+    assert program(tmp_path, code).out == "done\n"
+
+
 @pytest.mark.parametrize("seconds", [0, 20])
 def test_a_signal_after_the_training_ends_what_a_team_does_then_and_no_rank_that_leaves(
     seconds: int, tmp_path: Path
