@@ -14,10 +14,10 @@ LONGEST = 64  # characters; file systems end at 255 bytes, and temporary names a
 
 # libraries that a project depends on or imports: under the same name it could not
 LIBRARIES = {
-    "accelerate", "alembic", "copier", "lightning", "matplotlib", "mlflow", "mlflow-skinny",
-    "numpy", "pip", "pytest", "pytorch-lightning", "safetensors", "scaffold", "scaffold-train",
-    "setuptools", "sqlalchemy", "tensorboard", "torch", "torchvision", "tqdm", "transformers",
-    "tyro", "uv", "wandb",
+    "accelerate", "alembic", "cattrs", "copier", "lightning", "matplotlib", "mlflow",
+    "mlflow-skinny", "numpy", "pip", "pytest", "pytorch-lightning", "safetensors", "scaffold",
+    "scaffold-train", "setuptools", "sqlalchemy", "tensorboard", "tomlkit", "torch",
+    "torchvision", "tqdm", "transformers", "tyro", "uv", "wandb",
 }  # fmt: skip
 # names of devices, which Windows does not give to a folder
 DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}

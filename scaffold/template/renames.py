@@ -137,6 +137,9 @@ BY_RELEASE = {
             **_moved({"engine.storage": ["Summed", "size_and_crc32"]}, "engine.checksum"),
         }
     ),
+    "0.8.0": Renames(
+        names=_moved({"engine.settings": ["device_problems", "problems"]}, "engine.limits")
+    ),
 }
 
 

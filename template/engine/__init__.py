@@ -19,7 +19,8 @@ settings and metrics
     check          --check: one step, and what it did
     profiling      --profile: where the time goes
     metrics        metrics.jsonl, the lines on the terminal, and the tracker
-    settings       the command line, and what is refused before a run begins
+    settings       the defaults, a TOML file and the command line
+    limits         what is refused before a run begins
 
 processes
     failures       how a run fails: soon, on all ranks, with the first cause
@@ -40,6 +41,7 @@ ground
     output         what is printed, and never ends a run
     begin          how programs that train nothing end: imported before all else
     async_writer   writes beside the training
+    plain          settings of any kind as TOML has them, and back
     memmap         datasets in files of any size
     resources      what this process may use and has used: cores, memory
     random_state   seeds, and the states of random generators

@@ -7,7 +7,6 @@
 A folder with this name is complete (storage.py). The newest ones are kept, and the best one.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from config import Config
 from engine import async_writer, retention, run_dir, storage, watchdog
 from engine.errors import leave_if
+from engine.plain import texts
 from engine.random_state import random_state, seed_everything, set_random_state
 from engine.replicas import check_replicas, share_buffers
 
@@ -45,7 +45,7 @@ def save(
     problem: list[str | None] = [None]
     if dist.get_rank() == 0:
         state = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "random": ranks}
-        settings = {name: str(value) for name, value in asdict(config).items()}
+        settings = texts(config)
         facts = {"step": step, "world_size": len(ranks), "val_loss": val_loss, "settings": settings}
         try:
             run_dir.check(config.run_dir)

@@ -7,14 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-import tyro
 from torch import nn
 
 from config import Config
 from engine import retention, storage, variables
 from engine.distributed import set_precision
 from engine.errors import leave_if
-from engine.settings import toml_flags
+from engine.settings import from_toml
 
 
 def load(
@@ -43,7 +42,7 @@ def settings(path: Path) -> Config:
     except (OSError, ValueError) as error:
         remedy = "set --run_dir to a run that has the file; train.py writes it"
         leave_if([(f"cannot read `{path}`: {error}", remedy)], status=1)
-    return tyro.cli(Config, args=toml_flags(path))
+    return from_toml(path)
 
 
 def export(net: nn.Module, path: Path) -> None:

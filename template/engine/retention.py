@@ -4,13 +4,13 @@ import math
 import re
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from config import Config
 from engine import storage
 from engine.errors import leave_if
+from engine.plain import texts
 from engine.settings import PLACES
 
 # whole checkpoints, as this process has written or read them, with what the disk said of their
@@ -45,7 +45,7 @@ def newest(config: Config) -> tuple[int, Path | None, float]:
 
 def changes(before: dict[str, str], config: Config) -> list[str]:
     """The settings that differ from those of a checkpoint, as `name before -> now`."""
-    now = {name: str(value) for name, value in asdict(config).items() if name not in PLACES}
+    now = {name: value for name, value in texts(config).items() if name not in PLACES}
     return [
         f"{name} {before[name]} -> {value}"
         for name, value in now.items()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from config import Config
 from conftest import BIN, MODULES, environment, fork, launch, metrics, run, train
-from engine.settings import parse, problems
+from engine.limits import problems
+from engine.settings import parse
 from scaffold.catalog.methods import METHODS
 
 
@@ -71,8 +72,11 @@ def test_wrong_settings_start_nothing_and_are_told_all_at_once(
         (["--profile", "300:301"], "error: profile `300:301` is no FIRST:LAST of the 200 steps"),
         (["--config", "missing.toml"], "error: cannot read `missing.toml`"),
         (["--config", "train.py"], "error: cannot read `train.py`"),
-        (["--config", "stray.toml"], "error: `stepz` in stray.toml is no setting"),
-        (["--config", "types.toml"], "--steps"),
+        (
+            ["--config", "stray.toml"],
+            "error: stray.toml: `stepz` is no setting\nhint: settings are ",
+        ),
+        (["--config", "types.toml"], "error: types.toml: steps: `many` is no int\nhint: "),
         (
             ["--run_dir", "train.py"],
             "error: run_dir `train.py`: `train.py` is a file\nhint: set --run_dir",

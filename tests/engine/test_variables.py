@@ -26,7 +26,7 @@ from conftest import (
 )
 from engine import agreement, launcher, variables
 from engine.errors import Refusal, is_first, leave_if
-from engine.settings import device_problems
+from engine.limits import device_problems
 from scaffold.catalog.methods import METHODS
 
 # a shell in a job, as a notebook has it

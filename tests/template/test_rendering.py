@@ -71,8 +71,9 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
         "engine/begin.py", "engine/check.py", "engine/checkpoint.py", "engine/checksum.py",
         "engine/culprit.py", "engine/dataloader.py", "engine/distributed.py", "engine/errors.py",
         "engine/evaluation.py", "engine/failures.py", "engine/first_cause.py", "engine/hints.py",
-        "engine/inference.py", "engine/interrupt.py", "engine/launcher.py", "engine/memmap.py",
-        "engine/metrics.py", "engine/output.py", "engine/peers.py", "engine/profiling.py",
+        "engine/inference.py", "engine/interrupt.py", "engine/launcher.py", "engine/limits.py",
+        "engine/memmap.py", "engine/metrics.py", "engine/output.py", "engine/peers.py",
+        "engine/plain.py", "engine/profiling.py",
         "engine/random_state.py", "engine/reader.py", "engine/replicas.py", "engine/resources.py",
         "engine/retention.py", "engine/run_dir.py", "engine/run_state.py", "engine/sampler.py",
         "engine/settings.py", "engine/signals.py", "engine/storage.py", "engine/variables.py",
@@ -105,7 +106,7 @@ def test_a_project_needs_torch_and_the_library_of_its_method(
 ) -> None:
     project = tomllib.loads((projects[method] / "pyproject.toml").read_text())["project"]
     libraries = {line.split(">=")[0] for line in project["dependencies"]}
-    always = {"torch", "numpy", "tqdm", "tyro", "tensorboard"}
+    always = {"torch", "numpy", "tqdm", "tyro", "cattrs", "tomlkit", "tensorboard"}
     assert libraries == always | ({METHODS[method].requires} - {None})
     assert project["name"] == "digits"
 
