@@ -21,6 +21,7 @@ import pytest
 import torch
 
 import cost
+import memory
 from forked import Forker
 from scaffold.catalog.methods import METHODS
 from scaffold.ops import create
@@ -39,6 +40,8 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
 for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+
+memory.use()
 
 # two ranks need two GPUs, or none; test_gpu.py alone shows one to what it starts
 GPUS = torch.cuda.device_count()
