@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,19 @@ def test_who_has_no_launcher_speaks(
     with pytest.raises(Refusal):
         leave_if([("wrong", "do it")], status=1)
     assert capsys.readouterr().err == "error: wrong\nhint: do it\n"
+
+
+@pytest.mark.parametrize("method", represented(["spawn", "fabric"], "fabric"))
+def test_a_profiler_that_runs_the_program_would_be_what_each_rank_runs(
+    projects: dict[str, Path], method: str
+) -> None:
+    words = ["-m", "cProfile", "-o", "/dev/null", "train.py", "--devices", "2"]
+    ended = run([sys.executable, *words], projects[method])
+    # the status is the profiler's own
+    assert ended.err == (
+        "error: cProfile runs this program, and its ranks could not be started\n"
+        "hint: start it without; --profile 2:3 shows where the time goes\n"
+    )
 
 
 def test_a_shell_in_a_slurm_job_trains_on_as_many_ranks_as_asked_for(
