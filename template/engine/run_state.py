@@ -31,7 +31,7 @@ def launch() -> str:
 def of_this_run(found: dict[str, Any]) -> bool:
     """Whether a state is that of this run: rank 0 has the lock, others have rank 0's launcher."""
     if is_first():
-        return bool(held)
+        return bool(held) and found.get("pid") == os.getpid()  # a link may lead elsewhere now
     child = (found.get("pid"), found.get("host")) == (PARENT, socket.gethostname())
     return child or found.get("launch") == launch()
 

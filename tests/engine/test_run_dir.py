@@ -67,6 +67,19 @@ def test_a_start_that_fails_changes_nothing_in_the_state_of_the_run_that_is_aliv
         assert (tmp_path / "run_state.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("tell", ["failure", "refusal"])
+def test_a_run_whose_directory_another_one_has_taken_changes_nothing_there(
+    be: Callable[..., None], tell: str, tmp_path: Path
+) -> None:
+    """As where run_dir is a link, and leads elsewhere now."""
+    be(0, SPAWN)
+    run_dir.take(tmp_path)
+    other = '{"state": "running", "pid": 1}'
+    (tmp_path / "run_state.json").write_text(other)
+    TELLS[tell](tmp_path)
+    assert (tmp_path / "run_state.json").read_text() == other
+
+
 def test_a_start_on_another_machine_under_the_same_port_is_another_one(
     be: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
