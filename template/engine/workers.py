@@ -5,7 +5,7 @@ import sys
 from multiprocessing import forkserver, parent_process
 from threading import Thread
 
-from engine import signals
+from engine import output, signals
 
 HEAVY = ("torch", "lightning.fabric", "accelerate")  # seconds to load
 
@@ -15,6 +15,7 @@ def end_with_parent(_worker: int) -> None:
 
     torch looks at the parent, which is the forkserver here; and that lives as long as its workers.
     """
+    output.guard(output.PATIENCE)  # a warning must not wait for a reader that pauses
     rank = parent_process()
     assert rank is not None, "a worker has been started by a rank"
 

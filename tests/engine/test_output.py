@@ -13,7 +13,7 @@ from types import FrameType
 
 import pytest
 
-from conftest import MODULES, launch_line, represented, run
+from conftest import MODULES, fork, launch_line, represented, run
 from engine import output
 from probe import FLAGS, make_probe
 from scaffold.catalog.methods import METHODS
@@ -70,6 +70,30 @@ def test_a_run_goes_on_where_its_terminal_pauses(tmp_path: Path) -> None:
     assert (tmp_path / "done").read_text() == "done"
     os.close(reader)
     os.close(writer)
+
+
+def test_a_worker_that_prints_keeps_no_run_waiting_for_its_reader(tmp_path: Path) -> None:
+    """A library that warns of a sample, where rank 0 has filled the pipe."""
+    code = f"""
+import multiprocessing, os, sys
+sys.path.insert(0, {str(MODULES / "digits")!r})
+from engine import output, workers
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+sys.stdout = open(1, "w", closefd=False)
+output.PATIENCE = 0.2
+def work():
+    workers.end_with_parent(0)
+    print("x" * 10**6, flush=True)
+worker = multiprocessing.get_context("fork").Process(target=work)
+worker.start()
+worker.join(20)
+print(worker.exitcode, file=sys.stderr)
+worker.kill()
+os._exit(0)
+"""
+    (tmp_path / "program.py").write_text(code)
+    assert fork(["python", "program.py"], tmp_path).err == "0\n"
 
 
 @pytest.mark.parametrize("stream", ["pipe", "terminal"])
