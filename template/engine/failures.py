@@ -18,7 +18,7 @@ from config import Config
 from engine import first_cause, launcher, output, peers, run_dir, run_state, signals, watchdog
 from engine.async_writer import finish, wait
 from engine.errors import Refusal, is_first, this_rank
-from engine.hints import hint, is_disk, is_loss, of_ending, summary
+from engine.hints import hint, is_disk, is_loss, of_ending, place, summary
 from engine.resources import disk
 from engine.variables import LAUNCHER
 
@@ -73,7 +73,7 @@ def fail(error: BaseException, config: Config) -> NoReturn:
         loss = peers.loss(2) or f"rank {this_rank()} lost another rank: {summary(error)}"
         leave(lose(loss, config))
     if is_disk(error):
-        error.add_note(disk(Path(getattr(error, "filename", None) or config.run_dir)))
+        error.add_note(disk(place(error, config.run_dir)))
     mine = f"rank {this_rank()} failed: {type(error).__name__}: {summary(error)}"
     why = first_cause.agree(mine, wait=False)
     if why == mine:

@@ -3,12 +3,15 @@
 import errno
 import re
 from itertools import takewhile
+from multiprocessing import synchronize
+from pathlib import Path
 from traceback import walk_tb
 
 import torch
 import torch.distributed as dist
 from torch.multiprocessing import reductions
 
+SHARED = Path("/dev/shm")  # Linux
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # how gloo, NCCL and their store see that another rank is gone
 LOST = (
@@ -26,6 +29,9 @@ HINTS = {
     "pickle": "with --workers, data.py must keep what it builds at the top level of a module; or "
     "set --workers 0",
     "out of memory": "lower --micro_batch_size: the result stays the same",
+    "shared memory": "make room in /dev/shm (docker run --shm-size 8g, or --ipc host), or lower "
+    "--workers",
+    "new thread": "see ulimit -u, and the limit of processes of the container or the job",
     "memoryerror": "the memory is full: lower --workers or --micro_batch_size",
     "exited unexpectedly": "a worker of the loader died, perhaps of too little memory; "
     "set --workers 0 to see",
@@ -54,6 +60,19 @@ def is_loss(error: BaseException) -> bool:
 def is_disk(error: BaseException) -> bool:
     """Whether nothing can be written, of which a traceback tells no more."""
     return isinstance(error, OSError) and error.errno in DISK
+
+
+def is_shared(error: BaseException) -> bool:
+    """Whether the memory is full that processes share, where a lock has no file to name."""
+    return is_disk(error) and any(
+        frame.f_code.co_filename == synchronize.__file__
+        for frame, _ in walk_tb(error.__traceback__)
+    )
+
+
+def place(error: BaseException, run_dir: Path) -> Path:
+    """Where nothing can be written."""
+    return SHARED if is_shared(error) else Path(getattr(error, "filename", None) or run_dir)
 
 
 def is_worker(error: BaseException) -> bool:
@@ -87,6 +106,8 @@ def hint(error: BaseException) -> str:
         return HINTS["out of memory"]
     if is_worker(error):
         return HINTS["exited unexpectedly"]
+    if is_shared(error):
+        return HINTS["shared memory"]
     if is_disk(error):
         return "make room or set another --run_dir, and start again: the run goes on"
     text = f"{type(error).__name__} {error} {getattr(error, '__notes__', '')}".lower()

@@ -71,9 +71,11 @@ def disk(path: Path) -> str:
         while not os.path.ismount(place):
             place = place.parent
         total, _, free = shutil.disk_usage(place)
+        names = os.statvfs(place)  # some file systems have no limit of files, and say 0
     except OSError as error:  # it does not answer any more
         return f"disk of `{path}` ({error.strerror})"
-    return f"disk `{place}` ({free / 2**20:,.1f} of {total / 2**20:,.1f} MiB free)"
+    files = ", but no inodes" if names.f_files and not names.f_favail else ""
+    return f"disk `{place}` ({free / 2**20:,.1f} of {total / 2**20:,.1f} MiB free{files})"
 
 
 def threads_are_set() -> bool:

@@ -4,7 +4,9 @@ How long an end may take is said in seconds, and in what the start of the same r
 the machine. SOAK=1 (make soak) lets rank 0 hang, too.
 """
 
+import errno
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -270,6 +272,23 @@ def test_a_worker_that_is_killed_with_a_batch_on_its_way_is_named(error: Excepti
     assert hints.summary(caught.value).endswith(", a worker of the loader is gone")
     assert "too little memory" in hints.hint(caught.value)
     assert "worker" not in hints.summary(error.with_traceback(None)) + hints.hint(error)
+
+
+def test_shared_memory_that_is_full_is_told_from_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", refuse)
+    with pytest.raises(OSError, match="No space left") as caught:
+        multiprocessing.get_context("spawn").Lock()
+    error, run_dir = caught.value, Path("run")
+    assert hints.place(error, run_dir) == Path("/dev/shm")
+    assert hints.hint(error).startswith("make room in /dev/shm")
+    said = "unable to allocate shared memory(shm) for file </torch_1_2_0>: No space left on device"
+    assert hints.hint(RuntimeError(said)).startswith("make room in /dev/shm")
+    error = error.with_traceback(None)
+    assert hints.place(error, run_dir) == run_dir
+    assert hints.hint(error).startswith("make room or set another --run_dir")
 
 
 def test_a_rank_that_ends_while_the_others_get_to_know_it_is_missed() -> None:

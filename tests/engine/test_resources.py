@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from conftest import MODULES, run
-from engine.resources import cores
+from engine.resources import cores, disk
+from probe import disk_at
 
 
 def write(folder: Path, **files: str) -> None:
@@ -50,3 +51,10 @@ def test_the_time_of_a_cgroup_of_version_1_is_counted_in_a_container_too(tmp_pat
     everything = len(os.sched_getaffinity(0))
     assert counted(tmp_path, f"{memory}3:cpu,cpuacct:/docker/1\n0::/\n") == everything
     assert counted(tmp_path, "rubbish:") == everything
+
+
+def test_a_disk_without_an_inode_left_is_not_told_to_be_empty(tmp_path: Path) -> None:
+    with disk_at(tmp_path / "disk", "size=1m,nr_inodes=2") as folder:
+        assert disk(folder).endswith("MiB free)")
+        (folder / "file").touch()
+        assert disk(folder).endswith("MiB free, but no inodes)")
