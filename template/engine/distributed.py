@@ -142,5 +142,3 @@ def end(*models: nn.Module) -> None:
             part.__dict__.update(reducer=None, logger=None, process_group=None)
     dist.destroy_process_group()
     watchdog.progress(math.inf)  # what a team does from here on may take as long as it likes
-    if signals.taken:  # one ends what a team does from here on, but no run that is just leaving
-        signals.expect(signals.leave, at_once=False)

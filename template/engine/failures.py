@@ -39,7 +39,6 @@ def guarded(main: Main) -> Main:
             fail(error, config)
         try:
             main(config)
-            signals.ignore()  # all is done, and Python would die of one while it ends
         except signals.Stopped as error:
             stop(error.number, config)
         except Refusal as error:
@@ -56,6 +55,7 @@ def guarded(main: Main) -> Main:
 def begin(config: Config) -> None:
     """Take the run directory, and watch over this rank; ends the program where a run is at work."""
     signals.expect(partial(stop, config=config, at_once=True))
+    atexit.register(signals.ignore)  # then Python takes its answers back, and would die of one
     atexit.register(launcher.sweep)
     output.guard(output.PATIENCE)
     faulthandler.enable(all_threads=False)  # of an error in C: the line that led there

@@ -35,8 +35,9 @@ def agree(mine: str, wait: bool) -> str:
     first = [mine]
     # a thread, for torch tries for ten seconds to reach a store that goes while it is asked
     asking = threading.Thread(target=ask_store, name=ASKING, args=(first, wait), daemon=True)
-    asking.start()
-    asking.join(3)
+    with suppress(RuntimeError):  # no thread can be started any more
+        asking.start()
+        asking.join(3)
     return first[0]
 
 

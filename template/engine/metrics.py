@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Config
-from engine import run_state, watchdog
+from engine import run_state, signals, watchdog
 from engine.resources import peak_memory
 from engine.settings import to_toml
 
@@ -63,8 +63,8 @@ class Log:
             self.say(f"{config.run_dir} is done with its {first_step} steps; more: --steps N")
         else:
             does = f"goes on after step {first_step}" if first_step else "starts"
-            where = f"world size {dist.get_world_size()}, {dist.get_backend()}"
-            self.say(f"{config.run_dir} {does}: {where}")
+            ranks = dist.get_world_size()
+            self.say(f"{config.run_dir} {does}: world size {ranks}, {dist.get_backend()}")
 
     def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
         """One line about every `log_every`th step, with the speed since the line before."""
@@ -116,8 +116,7 @@ class Log:
 
     def mark_time(self, step: int) -> None:
         """Let the speed be that of the steps after this one."""
-        self.mark = step, time.perf_counter()
-        self.seen = None
+        self.mark, self.seen = (step, time.perf_counter()), None
 
     def say(self, text: str) -> None:
         """One line on the terminal, above the bar."""
@@ -130,10 +129,11 @@ class Log:
         if self.rank == 0:
             self.file.close()
             self.bar.close()
-            if self.tracker:
-                self.tracker.close()
             done = self.step >= self.config.steps
             run_state.tell(self.config.run_dir, "finished" if done else "preempted", step=self.step)
+        signals.expect(signals.leave, at_once=False)  # of a tracker that hangs, too: all is saved
+        if self.rank == 0 and self.tracker:
+            self.tracker.close()
 
 
 def kept_lines(path: Path, last_step: int) -> list[str]:

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from threading import Thread
 from types import FrameType
@@ -63,7 +64,8 @@ def expect(stop: Callable[[int], None], at_once: bool = True) -> None:
     """Raise Stopped for a signal until a StopRequest is made; or, where nobody hears, call `stop`.
 
     Python tells a signal when torch comes back, and that may wait for other ranks for long.
-    at_once: else nothing is raised, and `stop` ends what is still at work two seconds later.
+    at_once: else nothing is raised, and `stop` ends what is still at work some seconds later: what
+    a team does after the training, a tracker or a thread that hangs, and no run that just leaves.
     """
     expecting[:] = [stop]
     reader, writer = os.pipe()
@@ -72,11 +74,12 @@ def expect(stop: Callable[[int], None], at_once: bool = True) -> None:
     def listen() -> None:
         while (number := os.read(reader, 1)[0]) not in taken:
             pass
-        time.sleep(2)
+        time.sleep(2 if at_once else 5)
         for end in expecting:
             end(number)
 
-    Thread(target=listen, name="signals", daemon=True).start()
+    with suppress(RuntimeError):  # no thread can be started any more: Python alone hears
+        Thread(target=listen, name="signals", daemon=True).start()
     take(interrupt if at_once else lambda *_: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=forget)

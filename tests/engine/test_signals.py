@@ -6,7 +6,8 @@ from textwrap import dedent
 
 import pytest
 
-from conftest import MODULES, Result, fork, run
+from conftest import MODULES, Result, fork, make, run
+from engine import run_state
 
 # of a program: errors in it, job control, and what ends nobody
 OTHERS = "KILL STOP SEGV BUS FPE ILL ABRT TRAP SYS CHLD CONT TSTP TTIN TTOU URG WINCH PIPE XFSZ"
@@ -99,6 +100,28 @@ def test_before_the_first_step_a_signal_ends_a_process_wherever_it_is(
     assert ended.out == ("heard 15\n" if inside == "Python" else "heard beside 15\n"), ended.err
 
 
+def test_a_process_that_can_start_no_thread_is_stopped_and_says_why_it_fails(
+    tmp_path: Path,
+) -> None:
+    """A container or a job may have as many processes and threads as it is allowed."""
+    code = """
+    import threading
+    from engine import first_cause
+    def start(_):
+        raise RuntimeError("can't start new thread")
+    threading.Thread.start = start
+    os.environ["MASTER_PORT"] = "1"
+    print(first_cause.agree("mine", wait=False))
+    try:
+        signals.expect(print)
+        os.kill(os.getpid(), signal.SIGTERM)
+    except signals.Stopped:
+        print("stopped")
+    """
+    ended = program(tmp_path, code)
+    assert ended.out == "mine\nstopped\n", ended.err
+
+
 def test_what_a_team_does_after_the_training_takes_as_long_as_it_likes(tmp_path: Path) -> None:
     code = """
     import config
@@ -121,22 +144,27 @@ def test_a_signal_after_the_training_ends_what_a_team_does_then_and_no_rank_that
 ) -> None:
     """Python takes its own answers back in the end, and a run that has saved would die of one."""
     code = f"""
-    import config
-    from engine import distributed, failures
+    import atexit, config
+    def tell():
+        print(all(signal.getsignal(number) == signal.SIG_IGN for number in signals.taken))
+    atexit.register(tell)
+    from engine import distributed, failures, metrics
     distributed.join_launcher()
     os.environ["MASTER_PORT"] = "29999"
+    log = metrics.Log.__new__(metrics.Log)
+    log.rank = 1
     dist = distributed.dist
     @failures.guarded
     def main(config):
         request = signals.StopRequest()
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         os.kill(os.getpid(), signal.SIGTERM)
+        metrics.Log.close(log)
         distributed.end()
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep({seconds})  # a test, an export
     main(config.Config(run_dir=failures.Path("run")))
-    print(all(signal.getsignal(number) == signal.SIG_IGN for number in signals.taken), flush=True)
     time.sleep(2.5)
     """
     ended = program(tmp_path, code)
@@ -145,6 +173,25 @@ def test_a_signal_after_the_training_ends_what_a_team_does_then_and_no_rank_that
         assert ended.err == "stopped by SIGTERM after the training\n"
     else:
         assert (ended.status, ended.out, ended.err) == (0, "True\n", "")
+
+
+@pytest.mark.parametrize("stays", ["a tracker", pytest.param("a thread", marks=pytest.mark.full)])
+def test_a_signal_ends_what_stays_after_a_run_that_is_saved(stays: str, tmp_path: Path) -> None:
+    """An upload without a network, a thread that waits: the run has finished all the same."""
+    project = make(tmp_path / "digits", "torchrun", tracker="none")
+    hangs = "wait()" if stays == "a tracker" else "threading.Thread(target=wait).start()"
+    text = (project / "tracker.py").read_text()
+    method = "    def close(self) -> None:\n"
+    assert method in text
+    wait = "\n\ndef wait():\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\n"
+    imports = "import os, signal, threading, time\n"
+    text = imports + text.replace(method, f"{method}        {hangs}\n") + wait
+    (project / "tracker.py").write_text(text)
+    start = fork if stays == "a tracker" else run  # what is forked joins no threads
+    ended = start(["python", "train.py", "--steps", "1"], project)
+    assert ended.status == 130, ended.err
+    assert ended.err.endswith("stopped by SIGINT after the training\n")
+    assert run_state.read(project / "runs/default")["state"] == "finished"
 
 
 def test_what_a_run_that_is_cut_short_leaves_is_removed_without_a_word() -> None:
