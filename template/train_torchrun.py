@@ -76,8 +76,8 @@ def main(config: Config) -> None:
     model = DistributedDataParallel(distributed.compiled(net, config), gradient_as_bucket_view=True)
 
     # ---- 4. resume: weights, optimizer and random states
-    if resumed is not None:
-        checkpoint.load(resumed, net, optimizer)
+    parts = checkpoint.Parts(net, optimizer)  # and what else has a state, by name: ema=ema
+    checkpoint.load(resumed, parts, config)
     log = Log(Tracker, config, rank, first_step, best_loss)
 
     for step in profiling.profiled(range(first_step + 1, config.steps + 1), config, rank):
@@ -124,7 +124,7 @@ def main(config: Config) -> None:
 
         # ---- 7. checkpoint: rank 0 writes, whole or not at all; the last ones and the best stay
         if step % config.checkpoint_every == 0 or log.improved or last:
-            checkpoint.save(step, net, optimizer, config, log.val_loss, last)
+            checkpoint.save(step, parts, config, log.val_loss, last)
         if last:
             break
 

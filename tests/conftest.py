@@ -234,9 +234,15 @@ def metrics(run_dir: Path) -> list[dict[str, Any]]:
 
 def weights(run_dir: Path, step: int) -> dict[str, torch.Tensor]:
     """The weights in the checkpoint of a step."""
-    path = run_dir / "checkpoints" / f"step-{step:09d}" / "state.pt"
-    model: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["model"]
+    model: dict[str, torch.Tensor] = state(run_dir, step)["model"]
     return model
+
+
+def state(run_dir: Path, step: int) -> dict[str, Any]:
+    """All that is in the checkpoint of a step."""
+    path = run_dir / "checkpoints" / f"step-{step:09d}" / "state.pt"
+    found: dict[str, Any] = torch.load(path, weights_only=True)
+    return found
 
 
 def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

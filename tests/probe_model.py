@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from config import Config
 from probe_data import Batch, record
@@ -83,6 +84,32 @@ class Kinds(nn.Module):
             self.wave *= 1 + 0.1j
             self.halves *= 0.9
         return scores * self.shared.abs().mean().to(scores.dtype)
+
+
+class Notes:
+    """A state beside the networks."""
+
+    def __init__(self) -> None:
+        self.rates: list[Tensor] = []
+
+    def add(self, step: int, lr: float) -> None:
+        own = step * dist.get_rank() if FAULT == "apart" else 0
+        self.rates.append(torch.tensor(lr + own))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rates": self.rates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rates = state["rates"]
+
+
+def average(net: nn.Module) -> AveragedModel:
+    """An average of the weights over the last steps; of float32, for others have no sums."""
+
+    def mixed(old: Tensor, new: Tensor, _: Tensor | int) -> Tensor:
+        return old.lerp(new, 0.1) if old.dtype is torch.float32 else new
+
+    return AveragedModel(net, avg_fn=mixed, use_buffers=True)
 
 
 def fail() -> None:

@@ -138,7 +138,12 @@ BY_RELEASE = {
         }
     ),
     "0.8.0": Renames(
-        names=_moved({"engine.settings": ["device_problems", "problems"]}, "engine.limits")
+        names={
+            **_moved({"engine.settings": ["device_problems", "problems"]}, "engine.limits"),
+            **_moved({"engine.checkpoint": ["copied"]}, "engine.state"),
+            **_moved({"engine.checkpoint": ["EXECUTION"]}, "engine.optimizer_state"),
+            **_moved({"engine.replicas": ["simple"]}, "engine.state"),
+        }
     ),
 }
 

@@ -5,6 +5,9 @@ A file imports from its own floor and from those below. From the top:
 data, steps and checkpoints
     agreement      what all ranks agree on after a step
     checkpoint     what a run needs to go on: saved by rank 0, loaded by all
+    restore        how its parts go on with what was saved
+    parts          what of a run has a state: networks, optimizers, and more
+    optimizer_state  what of an optimizer comes back, and what the run says
     retention      which checkpoints a run has, and which of them stay
     inference      the network of a run, for programs that use it
     evaluation     the validation of a network
@@ -36,6 +39,7 @@ processes
 
 ground
     storage        folders that are whole or not there
+    state          what a checkpoint may hold: tensors, numbers and texts
     checksum       size and CRC32 of a file
     interrupt      Ctrl-C while torch is being loaded
     output         what is printed, and never ends a run

@@ -17,7 +17,11 @@ from engine.settings import from_toml
 
 
 def load(
-    build_model: Callable[[Config], nn.Module], run_dir: Path, device: torch.device
+    build_model: Callable[[Config], nn.Module],
+    run_dir: Path,
+    device: torch.device,
+    part: str
+    | None = None,  # of Parts in train.py, as an average of the weights; none: the network
 ) -> tuple[nn.Module, Config, Path]:
     """The network of a run with its best weights, the run's settings, and the checkpoint read.
 
@@ -25,9 +29,16 @@ def load(
     """
     folder = retention.best(run_dir)
     config = settings(run_dir / "config.toml")
-    net = build_model(config)
+    net, state = build_model(config), storage.read(folder)
+    weights = state.get("parts", {}).get(part) if part else state["model"]
+    if weights is None:
+        remedy = "name one that train.py gives to Parts"
+        leave_if([(f"{folder} has no part `{part}`", remedy)], status=1)
+    if part and "n_averaged" in weights:  # torch's AveragedModel
+        names = {name for name in weights if name != "n_averaged"}
+        weights = {name.removeprefix("module."): weights[name] for name in names}
     try:
-        net.load_state_dict(storage.read(folder)["model"])
+        net.load_state_dict(weights)
     except RuntimeError:
         remedy = "set --run_dir to a run of this model.py"
         leave_if([(f"{folder} is of another network", remedy)], status=1)

@@ -1,7 +1,6 @@
 """The ranks' copies of the network, which must be the same, whatever a network may hold."""
 
 import zlib
-from collections import OrderedDict
 from io import BytesIO
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from engine.errors import leave_if
+from engine.state import simple
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
 EXTRA = "_extra_state"  # the name that torch gives to what get_extra_state of a layer returns
@@ -73,15 +73,6 @@ def plain(tensor: Tensor) -> bool:
     )
 
 
-def simple(part: Any) -> bool:
-    """Whether a checkpoint may hold a state: it is read without running code."""
-    if type(part) in (dict, OrderedDict):
-        return all(map(simple, (*part.keys(), *part.values())))
-    if type(part) in (list, tuple):
-        return all(map(simple, part))
-    return isinstance(part, Tensor) or type(part) in (str, int, float, bool, type(None))
-
-
 def share_buffers(net: nn.Module) -> None:
     """Give all ranks the buffers of rank 0: each has taken the means of its own batches.
 
@@ -102,10 +93,9 @@ def share_buffers(net: nn.Module) -> None:
                 layer.set_extra_state(torch.load(BytesIO(sent[0]), map_location="cpu"))
 
 
-def check_replicas(net: nn.Module, step: int) -> None:
-    """End the program on all ranks where a weight differs in a bit. Every rank must call it."""
-    state = net.state_dict()
-    names, device = list(state), next(net.parameters()).device
+def compare(state: dict[str, Any], device: torch.device, step: int) -> None:
+    """End the program on all ranks where a state differs in a bit. Every rank must call it."""
+    names = list(state)
     sums = torch.stack([checksum(part).to(device) for part in state.values()])
     # the highest sums, and the lowest ones with the sign turned
     extremes = torch.cat([sums, -sums])
@@ -116,7 +106,10 @@ def check_replicas(net: nn.Module, step: int) -> None:
     ]
     if differing:
         fact = f"after step {step} the ranks differ in {len(differing)} of {len(names)} tensors"
-        remedy = "train through `model`, not `net`; go on from the checkpoint before"
+        remedy = (
+            "train through `model`, not `net`, and give all ranks the same in Parts of train.py"
+        )
+        remedy += "; go on from the checkpoint before"
         leave_if([(f"{fact}, first in `{differing[0]}`", remedy)], status=1)
 
 

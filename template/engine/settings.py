@@ -20,7 +20,10 @@ from engine.plain import UNSET, made, plain, without_none
 
 # they say where and how a run is done and not what it does, so they are not saved with it
 FILE = "config"
-PLACES = (FILE, "run_dir", "devices", "check", "profile", "step_timeout", "async_save")
+PLACES = (
+    *(FILE, "run_dir", "devices", "check", "fresh_optimizer", "step_timeout", "async_save"),
+    "profile",
+)
 
 
 def parse(sizes: bool = True) -> Config:

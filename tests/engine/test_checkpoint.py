@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Config:
     net = build_model(config)
     optimizer = build_optimizer(net, config)
     for step in (1, 2, 3):
-        checkpoint.save(step, net, optimizer, config, None, False)
+        checkpoint.save(step, checkpoint.Parts(net, optimizer), config, None, False)
     return config
 
 
@@ -48,7 +48,9 @@ def newest(config: Config) -> tuple[int, Path | None]:
 
 def save(config: Config, step: int, val_loss: float | None = None) -> None:
     net = build_model(config)
-    checkpoint.save(step, net, build_optimizer(net, config), config, val_loss, False)
+    checkpoint.save(
+        step, checkpoint.Parts(net, build_optimizer(net, config)), config, val_loss, False
+    )
 
 
 def test_the_last_two_are_kept_and_the_newest_is_found(config: Config) -> None:
@@ -202,7 +204,9 @@ def test_another_network_is_refused_in_two_lines(
 ) -> None:
     net = build_model(replace(config, width=8))
     with pytest.raises(SystemExit) as caught:
-        checkpoint.load(folder(config, 3), net, build_optimizer(net, config))
+        checkpoint.load(
+            folder(config, 3), checkpoint.Parts(net, build_optimizer(net, config)), config
+        )
     assert caught.value.code == 2
     err = capsys.readouterr().err
     assert re.search(r"is of another network, \d+ tensors: `\d.weight` \[.*\], here \[.*\]; ", err)
@@ -288,11 +292,11 @@ def test_what_is_written_beside_the_training_is_the_state_of_its_step(config: Co
     optimizer = build_optimizer(net, config)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     beside = replace(config, async_save=True)
-    checkpoint.save(4, net, optimizer, beside, None, False)
+    checkpoint.save(4, checkpoint.Parts(net, optimizer), beside, None, False)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
-    checkpoint.save(5, net, optimizer, beside, None, True)
+    checkpoint.save(5, checkpoint.Parts(net, optimizer), beside, None, True)
     saved = storage.read(folder(config, 4))["model"]
     assert all(torch.equal(saved[name], tensor) for name, tensor in before.items())
     assert newest(config) == (5, folder(config, 5))
@@ -309,9 +313,9 @@ def test_a_disk_that_refuses_beside_the_training_ends_it_at_the_next_save(
 
     monkeypatch.setattr(storage, "write", refuse)
     beside = replace(config, async_save=True)
-    checkpoint.save(4, net, optimizer, beside, None, False)
+    checkpoint.save(4, checkpoint.Parts(net, optimizer), beside, None, False)
     with pytest.raises(SystemExit):
-        checkpoint.save(5, net, optimizer, beside, None, False)
+        checkpoint.save(5, checkpoint.Parts(net, optimizer), beside, None, False)
     assert "error: cannot save step 4 in " in capsys.readouterr().err
     assert newest(config)[0] == 3
 
@@ -330,7 +334,9 @@ def test_a_file_with_code_in_it_is_not_loaded(
     (folder(config, 3) / "manifest.json").write_text(storage.manifest_text(manifest))
     net = build_model(config)
     with pytest.raises(SystemExit):
-        checkpoint.load(newest(config)[1] or Path(), net, build_optimizer(net, config))
+        checkpoint.load(
+            newest(config)[1] or Path(), checkpoint.Parts(net, build_optimizer(net, config)), config
+        )
     assert "holds more than tensors and numbers" in capsys.readouterr().err
     assert not (tmp_path / "harmed").exists()
 
@@ -360,8 +366,8 @@ def test_how_a_step_is_computed_is_the_choice_of_the_run_that_goes_on(config: Co
         for parameter in nets[0].parameters():
             parameter.grad = torch.ones_like(parameter)
         saving.step()
-        checkpoint.save(9, nets[0], saving, config, None, False)
-        checkpoint.load(folder(config, 9), nets[1], loading)
+        checkpoint.save(9, checkpoint.Parts(nets[0], saving), config, None, False)
+        checkpoint.load(folder(config, 9), checkpoint.Parts(nets[1], loading), config)
         (group,) = loading.param_groups
         assert (group["fused"], group["lr"]) == (now, 0.1)
         for parameter in nets[1].parameters():
@@ -381,11 +387,11 @@ def test_moments_have_the_layout_of_the_weights_that_go_on(config: Config) -> No
         for parameter in net.parameters():
             parameter.grad = torch.arange(parameter.numel()).view_as(parameter) / 1e3
         optimizer.step()
-        checkpoint.save(9, net, optimizer, config, None, False)
+        checkpoint.save(9, checkpoint.Parts(net, optimizer), config, None, False)
         # torch's annotations know no memory_format alone
         again = build_model(config).to(memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(again, config)
-        checkpoint.load(folder(config, 9), again, optimizer)
+        checkpoint.load(folder(config, 9), checkpoint.Parts(again, optimizer), config)
         for parameter, before in zip(again.parameters(), net.parameters(), strict=True):
             assert before.grad is not None
             parameter.grad = torch.empty_like(parameter).copy_(before.grad)

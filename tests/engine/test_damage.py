@@ -187,7 +187,7 @@ def test_a_disk_that_refuses_at_a_save_ends_the_run_in_two_lines_and_loses_nothi
         net = build_model(config)
         optimizer = build_optimizer(net, config)
         for step in (1, 2):
-            checkpoint.save(step, net, optimizer, config, None, True)
+            checkpoint.save(step, checkpoint.Parts(net, optimizer), config, None, True)
 
         def refuse(*_: object, number: int = number, **__: object) -> None:
             raise OSError(number, os.strerror(number))
@@ -195,14 +195,14 @@ def test_a_disk_that_refuses_at_a_save_ends_the_run_in_two_lines_and_loses_nothi
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(owner, name, refuse)
             with pytest.raises(SystemExit) as caught:
-                checkpoint.save(3, net, optimizer, config, None, True)
+                checkpoint.save(3, checkpoint.Parts(net, optimizer), config, None, True)
         assert caught.value.code == 1
         fact, remedy = capsys.readouterr().err.splitlines()
         assert fact.startswith("error: cannot save ")
         assert f"{os.strerror(number)}, disk `" in fact
         assert remedy == "hint: mend the cause and start again: the run goes on"
         assert checkpoint.newest(config)[0] == 2
-        checkpoint.save(3, net, optimizer, config, None, True)
+        checkpoint.save(3, checkpoint.Parts(net, optimizer), config, None, True)
         assert checkpoint.newest(config)[0] == 3
 
 

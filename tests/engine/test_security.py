@@ -142,7 +142,7 @@ def planted(alone: None, tmp_path: Path) -> Planted:  # noqa: ARG001
     """A function: the checkpoint of a run with an attack in it that would make a file `harmed`."""
     config = Config(run_dir=tmp_path / "run", width=8)
     net = build_model(config)
-    checkpoint.save(1, net, build_optimizer(net, config), config, None, True)
+    checkpoint.save(1, checkpoint.Parts(net, build_optimizer(net, config)), config, None, True)
     (config.run_dir / "config.toml").write_text(to_toml(config))
     folder = config.run_dir / "checkpoints/step-000000001"
 
@@ -163,7 +163,7 @@ def planted(alone: None, tmp_path: Path) -> Planted:  # noqa: ARG001
 def load_to_train(folder: Path) -> None:
     config = Config(run_dir=folder.parents[1], width=8)
     net = build_model(config)
-    checkpoint.load(folder, net, build_optimizer(net, config))
+    checkpoint.load(folder, checkpoint.Parts(net, build_optimizer(net, config)), config)
 
 
 def load_to_predict(folder: Path) -> None:

@@ -32,6 +32,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(
         "step_timeout",
         "async_save",
         "check",
+        "fresh_optimizer",
         "profile",
     }
     assert [line["step"] for line in metrics(run_dir)] == [1, 2, 3, 3]

@@ -17,17 +17,28 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import MODULES, environment, largest_difference, make, metrics, run, train, weights
+from conftest import (
+    MODULES,
+    environment,
+    largest_difference,
+    make,
+    metrics,
+    represented,
+    run,
+    state,
+    train,
+    weights,
+)
 from engine.replicas import checksum
 from engine.resources import cores
-from probe import BATCH, STEPS, STOPPED, Run, make_probe, numbers
+from probe import BATCH, STEPS, STOPPED, Run, give_parts, make_probe, numbers
 from scaffold.catalog.methods import METHODS
 
 
 @pytest.fixture(scope="module")
 def probes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     parent = tmp_path_factory.mktemp("probes")
-    return {method: make_probe(parent / method, method) for method in METHODS}
+    return {method: give_parts(make_probe(parent / method, method)) for method in METHODS}
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -202,17 +213,20 @@ def test_whatever_a_network_holds_is_saved_and_goes_on_bit_for_bit(
 ) -> None:
     kinds: dict[str, Any] = {"forked": True, "PROBE_FAULT": "kinds"}
     flags = ("--checkpoint_every", 6, "--keep", 4, "--async_save")
-    states = []
+    ends = []
     for said in ("starts", "goes on after step 6"):
         ended = Run(probes[method], tmp_path / "run", *flags, **kinds)
         assert ended.result.status == 0, ended.result.err
         assert said in ended.result.out
-        states.append(weights(tmp_path / "run", STEPS))
-        shutil.rmtree(tmp_path / f"run/checkpoints/step-{STEPS:09d}")
-        shutil.rmtree(tmp_path / "run/checkpoints/step-000000008")
-    assert checksum(states[0]) == checksum(states[1])
-    extra: Any = states[0]["kinds._extra_state"]
+        ends.append(state(tmp_path / "run", STEPS))
+        for step in (8, STEPS):
+            shutil.rmtree(tmp_path / f"run/checkpoints/step-{step:09d}")
+    for name in ("model", "optimizer", "parts"):
+        assert checksum(ends[0][name]) == checksum(ends[1][name]), name
+    extra = ends[0]["model"]["kinds._extra_state"]
     assert (extra["number"], float(extra["last"][0])) == (STEPS * 3, STEPS * 3)
+    assert ends[0]["parts"]["ema"]["n_averaged"] == STEPS
+    assert len(ends[0]["parts"]["notes"]["rates"]) == STEPS
 
 
 def without_a_number() -> list[tuple[str, str, int, int]]:
@@ -252,8 +266,55 @@ def test_replicas_that_went_apart_end_the_run_before_they_are_saved(
     flags = ("--checkpoint_every", 2)
     ended = Run(probes[method], tmp_path / "run", *flags, forked=True, PROBE_FAULT="bypass")
     assert ended.result.status != 0
-    assert "error: after step 2 the ranks differ in 4 of 5 tensors, first in `" in ended.result.err
+    fact = "error: after step 2 the ranks differ in 8 of 12 tensors, first in `layers.0.weight`"
+    assert fact in ended.result.err  # the average of the weights, too
     assert not list(tmp_path.glob("run/checkpoints/*"))
+
+
+@pytest.mark.parametrize("method", represented(METHODS, "fabric"))
+def test_a_part_that_is_each_rank_s_own_ends_the_run_before_it_is_saved(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    """A checkpoint would give all ranks what rank 0 had."""
+    flags = ("--checkpoint_every", 2)
+    ended = Run(probes[method], tmp_path / "run", *flags, forked=True, PROBE_FAULT="apart")
+    assert ended.result.status != 0
+    fact = "error: after step 2 the ranks differ in 1 of 12 tensors, first in `notes`"
+    assert fact in ended.result.err
+    assert not list(tmp_path.glob("run/checkpoints/*"))
+
+
+FRESH = ["--fresh_optimizer"]
+
+
+@pytest.mark.parametrize("method", represented(METHODS, "fabric", "accelerate"))
+def test_a_run_goes_on_with_another_setting_of_the_optimizer_or_with_a_new_one(
+    probes: dict[str, Path], method: str, tmp_path: Path
+) -> None:
+    """Those that the method wraps, too."""
+    Run(probes[method], tmp_path / "base", "--steps", 4, forked=True)
+    ends, told = {}, []
+    for name, flags in (("before", []), ("decayed", ["--weight_decay", 5]), ("fresh", FRESH)):
+        run_dir = tmp_path / name
+        shutil.copytree(tmp_path / "base", run_dir)
+        ended = Run(probes[method], run_dir, *flags, "--steps", 5, forked=True)
+        assert ended.result.status == 0, ended.result.err
+        ends[name] = state(run_dir, 5)
+        told.append([line for line in ended.result.out.splitlines() if "goes on with" in line])
+    as_before, decayed, fresh = ends.values()
+    (lr,) = [
+        line["lr"] for line in metrics(tmp_path / "fresh") if line["step"] == 5 and "lr" in line
+    ]
+    for name, weight in weights(tmp_path / "base", 4).items():
+        lost = lr * (5 - 0.01) * weight * (weight.dim() == 2)
+        there = decayed["model"][name]
+        assert torch.allclose(as_before["model"][name] - lost, there, rtol=0, atol=1e-7)
+    assert [group["weight_decay"] for group in decayed["optimizer"]["param_groups"]] == [5, 0]
+    assert {float(one["step"]) for one in decayed["optimizer"]["state"].values()} == {5}
+    assert {float(one["step"]) for one in fresh["optimizer"]["state"].values()} == {1}
+    assert [len(lines) for lines in told] == [1, 2, 2]  # steps 4 -> 5
+    assert told[1][1].endswith(": weight_decay 0.01 -> 5.0")
+    assert told[2][1].endswith(" goes on with a new optimizer")
 
 
 DRAWS = """

@@ -14,7 +14,8 @@ from scaffold.catalog.methods import METHODS
 
 PYTHON = sorted(path.relative_to(TEMPLATE) for path in TEMPLATE.rglob("*.py"))
 # they say where and how, not what
-PLACES = ["config", "run_dir", "devices", "check", "step_timeout", "async_save", "profile"]
+PLACES = ["config", "run_dir", "devices", "check", "fresh_optimizer"]
+PLACES += ["step_timeout", "async_save", "profile"]
 COMMON = [
     "steps", "global_batch_size", "micro_batch_size", "lr", "warmup_steps", "weight_decay", "clip",
     "precision", "compile",
@@ -72,11 +73,12 @@ def test_a_project_has_these_files_and_no_others(projects: dict[str, Path], meth
         "engine/culprit.py", "engine/dataloader.py", "engine/distributed.py", "engine/errors.py",
         "engine/evaluation.py", "engine/failures.py", "engine/first_cause.py", "engine/hints.py",
         "engine/inference.py", "engine/interrupt.py", "engine/launcher.py", "engine/limits.py",
-        "engine/memmap.py", "engine/metrics.py", "engine/output.py", "engine/peers.py",
-        "engine/plain.py", "engine/profiling.py",
+        "engine/memmap.py", "engine/metrics.py", "engine/optimizer_state.py", "engine/output.py",
+        "engine/parts.py", "engine/peers.py", "engine/plain.py", "engine/profiling.py",
         "engine/random_state.py", "engine/reader.py", "engine/replicas.py", "engine/resources.py",
-        "engine/retention.py", "engine/run_dir.py", "engine/run_state.py", "engine/sampler.py",
-        "engine/settings.py", "engine/signals.py", "engine/storage.py", "engine/variables.py",
+        "engine/restore.py", "engine/retention.py", "engine/run_dir.py", "engine/run_state.py",
+        "engine/sampler.py", "engine/settings.py", "engine/signals.py", "engine/state.py",
+        "engine/storage.py", "engine/variables.py",
         "engine/watchdog.py", "engine/workers.py",
         "model.py", "optimizer.py", "plot.py", "predict.py", "pyproject.toml", "shares.py",
         "tests/conftest.py", "tests/test_layout.py", "tests/test_learning.py",

@@ -16,6 +16,7 @@ class Config:
     run_dir: Path = Path("runs/default")  # metrics and checkpoints; a run found here goes on
     devices: int = 0  # processes here; 0: as launched; spawn, fabric: one per GPU, or two on a CPU
     check: bool = False  # make one step in a temporary run directory, say what it did, and leave
+    fresh_optimizer: bool = False  # for one start: go on with the weights, and a new optimizer
     step_timeout: float = 100  # seconds that a step, a batch of validation or a save may take
     async_save: bool = False  # write checkpoints beside the training; takes memory for a copy
     profile: str = ""  # FIRST:LAST, the steps that every rank writes a Chrome trace of; empty: none
