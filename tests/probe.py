@@ -98,22 +98,48 @@ def make_probe(folder: Path, method: str) -> Path:
     return folder
 
 
-# what a team adds to train.py for an average of the weights and a state of its own
+# what a team adds to train.py for a second network, an average of the weights, a state of its own
 PARTS = {
-    "import build_model, loss_sums\n": "import Notes, average, build_model, loss_sums\n",
-    "    parts = checkpoint.Parts(net, optimizer)": "    ema, notes = average(net), Notes()\n"
-    "    parts = checkpoint.Parts(net, optimizer, ema=ema, notes=notes)",
-    "        optimizer.zero_grad()\n": "        optimizer.zero_grad()\n"
-    "        ema.update_parameters(net)\n        notes.add(step, lr)\n",
+    "import build_model, loss_sums\n": "import Notes, average, build_model, loss_sums, rival_of\n",
+    "    parts = checkpoint.Parts(net, optimizer)": """
+    ema, notes, rival = average(net), Notes(), rival_of(net)
+    rival_optimizer = torch.optim.SGD(rival.parameters(), 0.1, momentum=0.9)
+    WRAP
+    both = {"net": optimizer, "rival": rival_optimizer}
+    parts = checkpoint.Parts(net, both, rival=rival, ema=ema, notes=notes)""",
+    "        optimizer.zero_grad()\n": """
+        optimizer.zero_grad()
+        loss = rival_model(torch.full((2, 2), step / 10, device=device)).square().sum()
+        BACKWARD
+        rival_optimizer.step()
+        rival_optimizer.zero_grad()
+        ema.update_parameters(net)
+        notes.add(step, lr)
+""",
+}
+DDP = "rival_model = DistributedDataParallel(rival)", "loss.backward()"
+OWN = {  # what wraps a network and its optimizer, and what takes the gradients
+    "spawn": DDP,
+    "torchrun": DDP,
+    "fabric": (
+        "rival_model, rival_optimizer = fabric.setup(rival, rival_optimizer)",
+        "fabric.backward(loss)",
+    ),
+    "accelerate": (
+        "rival_model, rival_optimizer = accelerator.prepare(rival, rival_optimizer)",
+        "accelerator.backward(loss)",
+    ),
 }
 
 
-def give_parts(project: Path) -> Path:
-    """Give a probe an average of its weights, and notes, as parts of its run."""
+def give_parts(project: Path, method: str) -> Path:
+    """Give a probe a second network with its optimizer, an average of its weights, and notes."""
     text = (project / "train.py").read_text()
     for line, added in PARTS.items():
         assert text.count(line) == 1, line
-        text = text.replace(line, added)
+        text = text.replace(line, added.removeprefix("\n"))
+    wrap, backward = OWN[method]
+    text = text.replace("WRAP", wrap).replace("BACKWARD", backward)
     (project / "train.py").write_text(text)
     return project
 

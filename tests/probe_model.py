@@ -103,6 +103,14 @@ class Notes:
         self.rates = state["rates"]
 
 
+def rival_of(net: nn.Module) -> nn.Module:
+    """A second network, float32[B, 2] -> float32[B, 2], the same on each rank and in each start."""
+    rival = nn.Linear(2, 2)
+    nn.init.constant_(rival.weight, 0.5)
+    nn.init.zeros_(rival.bias)
+    return rival.to(next(net.parameters()).device)
+
+
 def average(net: nn.Module) -> AveragedModel:
     """An average of the weights over the last steps; of float32, for others have no sums."""
 

@@ -26,7 +26,7 @@ def restore(parts: Parts, state: dict[str, Any], folder: Path, config: Config) -
     """
     load_network(parts.net, state["model"], f"{folder} is of another network", NETWORK)
     saved = state.get("parts", {})
-    for name in parts.more.keys() & saved.keys():
+    for name in filter(saved.__contains__, parts.more):
         part, fact = parts.more[name], f"{folder} has another `{name}`"
         if isinstance(part, nn.Module):
             load_network(part, saved[name], fact, OTHER)
@@ -38,7 +38,10 @@ def restore(parts: Parts, state: dict[str, Any], folder: Path, config: Config) -
         *(f"without `{name}`, which {folder} has" for name in saved if name not in parts.more),
     ]
     if config.fresh_optimizer:
-        return [*told, *(f"with a new {name}" for name in parts.optimizers)]
+        return [
+            *told,
+            "with new optimizers" if len(parts.optimizers) > 1 else "with a new optimizer",
+        ]
     known = retention.changes(storage.facts(folder).get("settings", {}), config)
     names = [line.split()[0] for line in known]  # they have been told
     changed = load_optimizers(parts, state, folder)

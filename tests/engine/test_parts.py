@@ -1,6 +1,7 @@
 """What of a run has a state: that all of it goes on, and what does not is told or refused."""
 
 import copy
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -218,8 +219,7 @@ def test_another_optimizer_is_refused_or_begins_anew(
     assert torch.rand(()) == random  # as it was saved
     assert torch.equal(end(net), end(again))
     assert not optimizer.state
-    name = "one" if "`one`" in why else "optimizer"
-    assert capsys.readouterr().out == f"{config.run_dir} goes on with a new {name}\n"
+    assert capsys.readouterr().out == f"{config.run_dir} goes on with a new optimizer\n"
 
 
 @pytest.mark.parametrize(
@@ -322,12 +322,23 @@ def play(made: list[Any], steps: range) -> None:
 
 @pytest.mark.parametrize("beside", [False, True], ids=["at once", "beside the training"])
 def test_networks_optimizers_and_all_else_go_on_bit_for_bit(
-    config: Config, beside: bool, capsys: pytest.CaptureFixture[str]
+    config: Config,
+    beside: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    write, gone_on = storage.write, threading.Event()
+
+    def late(*state: Any) -> None:
+        assert not beside or gone_on.wait(60)
+        write(*state)
+
+    monkeypatch.setattr(storage, "write", late)
     made, parts = adversaries(config, 0)
     play(made, range(3))
     save(3, parts, replace(config, async_save=beside), None, False)
     play(made, range(3, 6))
+    gone_on.set()
     save(6, parts, config, None, True)
     made, parts = adversaries(config, 1)
     load(folder(config, 3), parts, config)
@@ -431,6 +442,20 @@ def test_weights_that_are_trained_and_not_saved_are_refused(
     assert fact == "error: `critic` trains 8 weights that no checkpoint would hold"
     assert "Parts(net, optimizer, " in remedy
     Parts(net, both, critic=critic)
+
+
+def test_a_state_that_becomes_unreadable_is_not_saved(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, optimizer, path = saved(config, MADE["AdamW"])
+    parts, weight = Parts(net, optimizer), next(net.parameters())
+    optimizer.state[weight]["last"] = deque([1])
+    with pytest.raises(SystemExit) as caught:
+        save(4, parts, config, None, False)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith("error: the state of `optimizer` holds more than ")
+    assert not folder(config, 4).exists()
+    assert path.exists()
 
 
 @pytest.mark.parametrize("average", [copy.deepcopy, AveragedModel])

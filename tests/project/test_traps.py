@@ -38,7 +38,7 @@ from scaffold.catalog.methods import METHODS
 @pytest.fixture(scope="module")
 def probes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     parent = tmp_path_factory.mktemp("probes")
-    return {method: give_parts(make_probe(parent / method, method)) for method in METHODS}
+    return {method: give_parts(make_probe(parent / method, method), method) for method in METHODS}
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -227,6 +227,8 @@ def test_whatever_a_network_holds_is_saved_and_goes_on_bit_for_bit(
     assert (extra["number"], float(extra["last"][0])) == (STEPS * 3, STEPS * 3)
     assert ends[0]["parts"]["ema"]["n_averaged"] == STEPS
     assert len(ends[0]["parts"]["notes"]["rates"]) == STEPS
+    assert ends[0]["optimizer"].keys() == {"net", "rival"}
+    assert not torch.equal(ends[0]["parts"]["rival"]["bias"], torch.zeros(2))
 
 
 def without_a_number() -> list[tuple[str, str, int, int]]:
@@ -266,7 +268,7 @@ def test_replicas_that_went_apart_end_the_run_before_they_are_saved(
     flags = ("--checkpoint_every", 2)
     ended = Run(probes[method], tmp_path / "run", *flags, forked=True, PROBE_FAULT="bypass")
     assert ended.result.status != 0
-    fact = "error: after step 2 the ranks differ in 8 of 12 tensors, first in `layers.0.weight`"
+    fact = "error: after step 2 the ranks differ in 8 of 14 tensors, first in `layers.0.weight`"
     assert fact in ended.result.err  # the average of the weights, too
     assert not list(tmp_path.glob("run/checkpoints/*"))
 
@@ -279,7 +281,7 @@ def test_a_part_that_is_each_rank_s_own_ends_the_run_before_it_is_saved(
     flags = ("--checkpoint_every", 2)
     ended = Run(probes[method], tmp_path / "run", *flags, forked=True, PROBE_FAULT="apart")
     assert ended.result.status != 0
-    fact = "error: after step 2 the ranks differ in 1 of 12 tensors, first in `notes`"
+    fact = "error: after step 2 the ranks differ in 1 of 14 tensors, first in `notes`"
     assert fact in ended.result.err
     assert not list(tmp_path.glob("run/checkpoints/*"))
 
@@ -309,12 +311,15 @@ def test_a_run_goes_on_with_another_setting_of_the_optimizer_or_with_a_new_one(
         lost = lr * (5 - 0.01) * weight * (weight.dim() == 2)
         there = decayed["model"][name]
         assert torch.allclose(as_before["model"][name] - lost, there, rtol=0, atol=1e-7)
-    assert [group["weight_decay"] for group in decayed["optimizer"]["param_groups"]] == [5, 0]
-    assert {float(one["step"]) for one in decayed["optimizer"]["state"].values()} == {5}
-    assert {float(one["step"]) for one in fresh["optimizer"]["state"].values()} == {1}
+    assert [group["weight_decay"] for group in decayed["optimizer"]["net"]["param_groups"]] == [
+        5,
+        0,
+    ]
+    assert {float(one["step"]) for one in decayed["optimizer"]["net"]["state"].values()} == {5}
+    assert {float(one["step"]) for one in fresh["optimizer"]["net"]["state"].values()} == {1}
     assert [len(lines) for lines in told] == [1, 2, 2]  # steps 4 -> 5
     assert told[1][1].endswith(": weight_decay 0.01 -> 5.0")
-    assert told[2][1].endswith(" goes on with a new optimizer")
+    assert told[2][1].endswith(" goes on with new optimizers")
 
 
 DRAWS = """
