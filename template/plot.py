@@ -7,19 +7,22 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-# name in metrics.jsonl -> (title, unit)
+# name in metrics.jsonl -> (title, unit); metrics of yours have panels of their names before lr
 PANELS = {
     "loss": ("training loss", "nats per target"),
     "val_loss": ("validation loss", "nats per target"),
+    "accuracy": ("training accuracy", "share of targets"),
     "val_accuracy": ("validation accuracy", "share of targets"),
     "lr": ("learning rate", "lr, no unit"),
     "grad_norm": ("gradient norm", "L2, before clipping"),
     "samples_per_second": ("throughput", "samples per second"),
     "targets_per_second": ("throughput in targets", "targets per second"),
 }
+NO_CURVE = {"step", "val_samples", "peak_memory_mib"}
 SPREAD = ("loss", "val_loss", "grad_norm")  # may need a log scale
 Lines = list[dict[str, float]]
 
@@ -65,7 +68,17 @@ def read(run_dir: Path) -> Lines:
         except (ValueError, KeyError, TypeError, AttributeError):
             fact = f"{path} line {number} is no step with numbers: `{text[:40]}`"
             leave(fact, "delete the line")
-    return lines if any(name in line for line in lines for name in PANELS) else []
+    return lines if any(line.keys() - NO_CURVE for line in lines) else []
+
+
+def curves(runs: dict[str, Lines]) -> list[str]:
+    """The names of all that any run has, a metric of the validation behind that of the training."""
+    found = {name: 0 for lines in runs.values() for line in lines for name in line}
+    own = {name.removeprefix("val_"): 0 for name in found if name not in NO_CURVE | PANELS.keys()}
+    known = list(PANELS)
+    at = known.index("lr")
+    pairs = [pair for name in own for pair in (name, f"val_{name}")]
+    return [name for name in [*known[:at], *pairs, *known[at:]] if name in found]
 
 
 def draw(runs: dict[str, Lines]) -> Any:
@@ -74,16 +87,17 @@ def draw(runs: dict[str, Lines]) -> Any:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    names = [name for name in PANELS if any(name in line for run in runs.values() for line in run)]
+    names = curves(runs)
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(4.2 * columns, 0.6 + 2.9 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     colors = colormaps["tab10" if len(runs) <= 10 else "turbo"].resampled(max(10, len(runs)))
-    if names[:2] == ["loss", "val_loss"]:
+    for left, right in pairwise(range(len(names))):
         # where they part, the network only learns by heart; before a scale is set, for matplotlib
         # gives that to a panel that shares it later by name alone
-        figure.axes[1].sharey(figure.axes[0])
+        if names[right] == f"val_{names[left]}":
+            figure.axes[right].sharey(figure.axes[left])
     for name, panel in zip(names, axes, strict=False):
         fill(panel, name, runs, colors)
     for panel in list(figure.axes)[len(names) :]:
@@ -105,8 +119,9 @@ def fill(panel: Any, name: str, runs: dict[str, Lines], colors: Callable[[int], 
         # a few points are seen as such, and one alone is seen at all
         shape = ".-" if len(points) < 40 else "-"
         panel.plot(steps, points, shape, linewidth=1.4, color=colors(number), label=run_dir)
-    panel.set_title(PANELS[name][0], loc="left", fontsize=11)
-    panel.set(xlabel="optimizer steps", ylabel=PANELS[name][1])
+    title, unit = PANELS.get(name, (name, "as metrics in model.py gives it"))
+    panel.set_title(title, loc="left", fontsize=11)
+    panel.set(xlabel="optimizer steps", ylabel=unit)
     if name in SPREAD and values and min(values) > 0 and max(values) > 10 * min(values):
         panel.set_yscale("log")
     if name.endswith("_per_second"):

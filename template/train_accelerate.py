@@ -28,7 +28,8 @@ from engine.random_state import seed_everything
 from engine.reader import Reader
 from engine.sampler import ShardedBatches
 from engine.settings import parse
-from model import build_model, loss_sums
+from engine.sums import Totals
+from model import BEST, build_model, loss_sums, metrics
 from optimizer import build_optimizer, scale_gradients, set_learning_rate
 from tracker import Tracker
 
@@ -59,7 +60,7 @@ def main(config: Config) -> None:
     accumulate = config.accumulate(world_size)
     stop = agreement.Stop(config)  # a signal ends the run, two steps later at most
     # the run goes on where its newest checkpoint left it
-    first_step, resumed, best_loss = checkpoint.newest(config)
+    first_step, resumed, lowest = checkpoint.newest(config, BEST)
 
     # ---- 2. data: every rank reads its own share of each batch
     data, size = Reader(train_set, augment, config, collate), config.micro_batch_size
@@ -85,13 +86,13 @@ def main(config: Config) -> None:
     # ---- 4. resume: weights, optimizer and random states
     parts = checkpoint.Parts(net, optimizer)  # and what else has a state, by name: ema=ema
     checkpoint.load(resumed, parts, config)
-    log = Log(Tracker, config, rank, first_step, best_loss)
+    log = Log(Tracker, metrics, BEST, config, rank, first_step, lowest)
+    totals = Totals(device)  # of a step or a validation: what loss_sums gives, over all ranks
 
     for step in profiling.profiled(range(first_step + 1, config.steps + 1), config, rank):
         # ---- 5. train: one optimizer step
         lr = set_learning_rate(optimizer, step, config)
-        # a row of each rank: sums of (loss, correct, targets), and whether it was asked to stop
-        totals = torch.zeros(world_size, 4, dtype=torch.float64, device=device)
+        totals.clear()
         for micro_step in range(accumulate):
             batch = to_device(next(train_batches), device)
             accumulating = micro_step < accumulate - 1
@@ -101,17 +102,16 @@ def main(config: Config) -> None:
                 # float32 or bfloat16, as the settings say
                 with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
                     sums = loss_sums(model, batch)
-                totals[rank, :3].add_(sums.detach())
+                totals.add(sums, stop.asked)
                 if not accumulating:
-                    totals[rank, 3].fill_(stop.asked)
                     # over the ranks, while the last gradients are computed
-                    summed = dist.all_reduce(totals, async_op=True)
+                    summed = dist.all_reduce(totals.flat, async_op=True)
                 # adds to .grad
-                accelerator.backward(sums[0])
+                accelerator.backward(sums["loss"])
 
         summed.wait()
         # from the mean of the ranks' sums to the mean over all targets of the step
-        scale_gradients(optimizer, world_size / totals[:, 2].sum())
+        scale_gradients(optimizer, world_size / totals.targets)
 
         # L2 norm of the gradient, before it is clipped
         grad_norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
@@ -125,13 +125,13 @@ def main(config: Config) -> None:
 
         # ---- 6. validate: every sample once; no collectives inside, so shares may be uneven
         if step % config.validate_every == 0 or step == config.steps:
-            totals = evaluate(net, loss_sums, val_batches, device, config)
-            dist.all_reduce(totals)
+            evaluate(net, loss_sums, val_batches, totals, config)
+            dist.all_reduce(totals.flat)
             log.validation(step, totals)
 
         # ---- 7. checkpoint: rank 0 writes, whole or not at all; the last ones and the best stay
         if step % config.checkpoint_every == 0 or log.improved or last:
-            checkpoint.save(step, parts, config, log.val_loss, last)
+            checkpoint.save(step, parts, config, log.validated, BEST, last)
         if last:
             break
 

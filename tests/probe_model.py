@@ -152,8 +152,8 @@ def build_model(config: Config) -> nn.Module:
     return Net()
 
 
-def loss_sums(model: nn.Module, batch: Batch) -> Tensor:
-    """Squared errors over the targets there are, not over the padding."""
+def loss_sums(model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """Squared errors over the targets there are, not over the padding; and sums of many kinds."""
     global calls  # a probe counts
     calls += 1
     (numbers,), (values, targets, lengths) = batch.numbers, batch.text
@@ -166,17 +166,44 @@ def loss_sums(model: nn.Module, batch: Batch) -> Tensor:
         values = values + (next(model.parameters()).sum() * 0).abs().sqrt()
     if FAULT == "bypass":  # the wrapper that averages the gradients
         model = getattr(model, "module", model)
-    errors = (model(values) - targets).float() ** 2
+    scores = model(values).float()
     there = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
-    loss = errors[there].sum()
+    errors = (scores - targets)[there]
+    # whether each is positive, and whether the network thinks so
+    is_so, thought = targets[there] > 0, scores.detach()[there] > 0
+    table = torch.zeros(2, 2, device=values.device)
+    table.index_put_((is_so.long(), thought.long()), table.new_ones(()), accumulate=True)
+    sums = {
+        "loss": (errors**2).sum(),
+        "targets": there.sum(),
+        "near": (errors.abs() < 0.1).sum(),
+        "errors": errors.abs().sum(),
+        "counts": torch.stack([is_so & thought, ~is_so & thought, is_so & ~thought]).sum(dim=1),
+        "table": table,
+        "texts": len(numbers),
+    }
     training = torch.is_grad_enabled()
     seen = [float(buffer) for name, buffer in model.named_buffers() if name.endswith("seen")]
     record(
         training=training,
         numbers=numbers.tolist(),
-        loss=loss.item(),
-        targets=int(there.sum()),
         seen=None if training else seen[0],
         threads=torch.get_num_threads(),
+        **{name: torch.as_tensor(value).tolist() for name, value in sums.items()},
     )
-    return torch.stack([loss, (errors[there] < 0.01).sum().float(), loss.new_tensor(there.sum())])
+    return {**sums, "more": 1} if FAULT == "sums" and here else sums
+
+
+def metrics(sums: dict[str, Tensor]) -> dict[str, Any]:
+    """Of each kind that may be logged: floats, tensors of one number, integers."""
+    hits, extra, missed = sums["counts"]
+    return {
+        "accuracy": sums["near"] / sums["targets"],
+        "error": (sums["errors"] / sums["targets"]).reshape(1),
+        "f1": 2 * hits / (2 * hits + extra + missed),
+        **{f"table/{i}{j}": int(sums["table"][i, j]) for i in (0, 1) for j in (0, 1)},
+        "texts": sums["texts"].item(),
+    }
+
+
+BEST = "loss", "low"

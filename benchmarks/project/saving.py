@@ -48,7 +48,8 @@ for step, line in enumerate(sys.stdin, start=1):
     if kind == "plain":
         torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict()}, "plain.pt")
     else:
-        checkpoint.save(step, checkpoint.Parts(net, optimizer), configs[kind], None, False)
+        parts = checkpoint.Parts(net, optimizer)
+        checkpoint.save(step, parts, configs[kind], {}, ("loss", "low"), False)
     seconds = time.perf_counter() - begin
     async_writer.finish()
     print(seconds, flush=True)

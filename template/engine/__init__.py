@@ -22,6 +22,8 @@ settings and metrics
     check          --check: one step, and what it did
     profiling      --profile: where the time goes
     metrics        metrics.jsonl, the lines on the terminal, and the tracker
+    measures       what metrics of model.py makes of the sums, and which is best
+    sums           what loss_sums of model.py gives, added up over passes and ranks
     settings       the defaults, a TOML file and the command line
     limits         what is refused before a run begins
 
@@ -43,6 +45,7 @@ ground
     checksum       size and CRC32 of a file
     interrupt      Ctrl-C while torch is being loaded
     output         what is printed, and never ends a run
+    terminal       a run's lines, and its bar
     begin          how programs that train nothing end: imported before all else
     async_writer   writes beside the training
     plain          settings of any kind as TOML has them, and back

@@ -17,6 +17,7 @@ from config import Config
 from engine import peers, run_state, signals, watchdog
 from engine.culprit import Case, Finding, advice, in_batches
 from engine.errors import is_first, leave_if
+from engine.sums import Sums, Totals
 
 Unread = tuple[int, Tensor, torch.cuda.Event | None]  # a step, what it says, when that has come
 
@@ -45,23 +46,23 @@ class Stop:
     def after(
         self,
         step: int,
-        totals: Tensor,
+        totals: Totals,
         grad_norm: Tensor,
         net: nn.Module,
-        loss_sums: Callable[[nn.Module, Any], Tensor],
+        loss_sums: Callable[[nn.Module, Any], Sums],
         loader: DataLoader[Any],
     ) -> bool:
         """Whether the run ends after this step, the same on all ranks. Every rank must call it.
 
-        totals: float64[world_size, 4], each rank's sums of (loss, correct, targets) and whether it
-        was asked to stop, summed over the ranks. Where the loss or the gradient is no number, the
-        program ends, on all ranks together and with nothing saved; grad_norm: float[]. Then the
-        network, its loss and the data are asked again which sample it was.
+        totals: reduced over the ranks, with whether each was asked to stop; grad_norm: float[].
+        Where the loss or the gradient is no number, the program ends, on all ranks together and
+        with nothing saved. Then the network, its loss and the data are asked again which sample it
+        was.
         """
         run_state.found.clear()  # a run that was over goes on
-        says = torch.cat([totals.flatten(), grad_norm.reshape(1)])
+        says = torch.cat([totals.rows.flatten(), grad_norm.reshape(1)])
         says = says.to("cpu", non_blocking=True)  # from a GPU: into pinned memory
-        come = torch.cuda.Event() if totals.is_cuda else None
+        come = torch.cuda.Event() if totals.flat.is_cuda else None
         if come is not None:
             come.record(torch.cuda.current_stream(totals.device))
         self.unread.append((step, says, come))
@@ -81,17 +82,17 @@ class Stop:
             come.synchronize()
         watchdog.progress()
         *row, norm = says.tolist()
-        found = {f"loss of step {step} on rank {rank}": loss for rank, loss in enumerate(row[::4])}
+        found = {f"loss of step {step} on rank {rank}": loss for rank, loss in enumerate(row[::3])}
         found[f"gradient of step {step}"] = norm
         wrong = [(name, value) for name, value in found.items() if not math.isfinite(value)]
         if wrong:
             name, value = wrong[0]
-            cause, remedy = why(step, row[::4], row[2::4], case)
+            cause, remedy = why(step, row[::3], row[1::3], case)
             fact = f"the {name} is {value}{cause and f': {cause}'}"
             folder = self.config.run_dir
             remedy = f"{remedy}; a new start goes on from the last checkpoint in {folder}"
             leave_if([(fact, remedy)], status=1)
-        return any(row[3::4])
+        return any(row[2::3])
 
 
 def check_ranks(config: Config) -> None:

@@ -2,7 +2,7 @@
 
     runs/default/checkpoints/step-000000050/
         state.pt         the bare network, the optimizer, your parts, every rank's random states
-        manifest.json    format, step, world size, validation loss, settings; size and CRC32 of it
+        manifest.json    format, step, world size, validation, settings; size and CRC32 of it
 
 A folder with this name is complete (storage.py). The newest ones are kept, and the best one.
 """
@@ -15,6 +15,7 @@ import torch.distributed as dist
 from config import Config
 from engine import async_writer, retention, run_dir, storage, watchdog
 from engine.errors import is_first, leave_if
+from engine.measures import Best, check_best
 from engine.parts import Parts as Parts  # train.py makes them
 from engine.plain import texts
 from engine.random_state import random_state, seed_everything, set_random_state
@@ -26,7 +27,8 @@ def save(
     step: int,
     parts: Parts,
     config: Config,
-    val_loss: float | None,  # None: this step was not validated
+    validation: dict[str, float],  # its loss and metrics; empty: this step was not validated
+    best: Best,  # of model.py
     last: bool,  # whether the run ends here
 ) -> None:
     """Save the state after a step. Every rank must call it; rank 0 alone writes.
@@ -41,13 +43,14 @@ def save(
     problem: list[str | None] = [None]
     if dist.get_rank() == 0:
         state = {**parts.state(), "random": ranks}
-        settings = texts(config)
-        facts = {"step": step, "world_size": len(ranks), "val_loss": val_loss, "settings": settings}
+        facts = {"step": step, "world_size": len(ranks), "settings": texts(config)}
+        # the loss for itself, where earlier versions look for it
+        facts |= {"val_loss": validation.get("loss"), "validation": validation}
         try:
             run_dir.check(config.run_dir)
             async_writer.finish()
             state = copied(state) if config.async_save else state
-            async_writer.begin(write, step, state, facts, config)
+            async_writer.begin(write, step, state, facts, config, best)
             if last or not config.async_save:
                 async_writer.finish()
         except OSError as error:
@@ -59,28 +62,31 @@ def save(
         leave_if([(problem[0], "mend the cause and start again: the run goes on")], status=1)
 
 
-def write(step: int, state: dict[str, Any], facts: dict[str, Any], config: Config) -> None:
+def write(
+    step: int, state: dict[str, Any], facts: dict[str, Any], config: Config, best: Best
+) -> None:
     """Write one checkpoint, and then remove the old ones. Raises OSError that names the step."""
     folder = config.run_dir / "checkpoints"
     try:
         storage.write(folder / f"step-{step:09d}", state, facts)
-        retention.prune(folder, step, config.keep)
+        retention.prune(folder, step, config.keep, best)
     except OSError as error:
         raise OSError(f"step {step} in {config.run_dir}: {error}") from error
 
 
-def newest(config: Config) -> tuple[int, Path | None, float]:
-    """(step, folder, lowest validation loss so far) of the newest checkpoint that is whole.
+def newest(config: Config, best: Best) -> tuple[int, Path | None, float]:
+    """(step, folder, score of the best validation so far) of the newest checkpoint that is whole.
 
     (0, None, inf) when the run is new. Every rank must call it: rank 0 looks and tells, for file
     systems may show the ranks different folders.
     """
+    check_best(best)
     found: list[Any] = [(0, None, float("inf"))]
     if dist.get_rank() == 0:
-        found = [retention.newest(config)]
+        found = [retention.newest(config, best)]
     dist.broadcast_object_list(found, src=0)
-    step, folder, best_loss = found[0]
-    return step, folder, best_loss
+    step, folder, lowest = found[0]
+    return step, folder, lowest
 
 
 def load(folder: Path | None, parts: Parts, config: Config) -> None:

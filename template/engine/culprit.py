@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from config import Config
 from engine import retention, storage
 from engine.batch import parts, to_device
+from engine.sums import Sums
 
 Finding = tuple[str, str]  # what is wrong, and what to do
 PROJECT = Path(__file__).parents[1]
@@ -25,7 +26,7 @@ class Case:
     """What is asked again."""
 
     net: nn.Module
-    loss_sums: Callable[[nn.Module, Any], Tensor]  # of model.py
+    loss_sums: Callable[[nn.Module, Any], Sums]  # of model.py
     loader: DataLoader[Any]
     config: Config
     data: str = "training"
@@ -88,7 +89,8 @@ def wrong(case: Case, batch: Any) -> str | None:
     device = weights[0].device
     with torch.set_grad_enabled(case.gradient):
         with torch.autocast(device.type, torch.bfloat16, case.config.precision == "bf16"):
-            loss, _, targets = case.loss_sums(case.net, to_device(batch, device))
+            sums = case.loss_sums(case.net, to_device(batch, device))
+        loss, targets = sums["loss"], sums["targets"]
         if not loss.isfinite():
             return f"a loss of {loss.item()}{'' if targets else ', and no target'}"
         if case.gradient:

@@ -16,41 +16,44 @@ from engine import watchdog
 from engine.batch import to_device
 from engine.culprit import Case, in_data, in_loss, name
 from engine.replicas import share_buffers
+from engine.sums import Sums, Totals
 
 
 def evaluate(
     net: nn.Module,
-    loss_sums: Callable[[nn.Module, Any], Tensor],  # of model.py
+    loss_sums: Callable[[nn.Module, Any], Sums],  # of model.py
     batches: DataLoader[Any],
-    device: torch.device,
+    totals: Totals,  # of the training, which knows what loss_sums gives
     config: Config,
-) -> Tensor:
-    """Sums over the batches of this rank: float64[4], (loss, correct, targets, samples).
+) -> None:
+    """Let the totals be those of the batches of this rank, with the number of samples.
 
-    The ranks may have different numbers of batches: the bare network waits for nobody. Where a sum
+    The ranks may have different numbers of batches: the bare network waits for nobody. Where a loss
     is no number it warns, and names the sample if it can.
     """
     share_buffers(net)
     net.eval()
     if config.workers:  # they start with the first validation
         watchdog.progress(watchdog.START)
-    # a row per batch: the first that is no number is found without waiting for any
-    rows = torch.zeros(len(batches), 4, dtype=torch.float64, device=device)
+    totals.clear()
+    device = totals.device
+    # (loss, targets, samples) per batch: the first that is no number is found without waiting
+    rows = torch.zeros(len(batches), 3, dtype=torch.float64, device=device)
     read: Any = batches.batch_sampler
     with torch.no_grad():
         for row, batch, samples in zip(rows, batches, read, strict=True):
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
-                row[:3].add_(loss_sums(net, to_device(batch, device)))
-            row[3].fill_(len(samples))
+                sums = loss_sums(net, to_device(batch, device))
+            totals.add(sums, len(samples), row)
             watchdog.progress()
         if not rows.isfinite().all():
             warn(rows, Case(net, loss_sums, batches, config, "validation"))
     net.train()
-    return rows.sum(dim=0)
+    totals.mine.add_(rows.sum(dim=0))
 
 
 def warn(rows: Tensor, case: Case) -> None:
-    """Tell which sample makes a row, float64[4] of a batch, no number."""
+    """Tell which sample makes a row, float64[3] of a batch, no number."""
     bad = (~rows.isfinite().all(dim=1)).nonzero().flatten().tolist()
     samples: list[int] = next(islice(iter(case.loader.batch_sampler or ()), bad[0], None))
     found = None

@@ -13,21 +13,23 @@ from config import Config
 from engine import retention, storage, variables
 from engine.distributed import set_precision
 from engine.errors import leave_if
+from engine.measures import Best, check_best
 from engine.settings import from_toml
 
 
 def load(
     build_model: Callable[[Config], nn.Module],
+    best: Best,
     run_dir: Path,
     device: torch.device,
-    part: str
-    | None = None,  # of Parts in train.py, as an average of the weights; none: the network
+    part: str = "",  # of Parts in train.py, as an average of the weights; empty: the network
 ) -> tuple[nn.Module, Config, Path]:
     """The network of a run with its best weights, the run's settings, and the checkpoint read.
 
     Ends the program where one of them cannot be had.
     """
-    folder = retention.best(run_dir)
+    check_best(best)
+    folder = retention.best(run_dir, best)
     config = settings(run_dir / "config.toml")
     net, state = build_model(config), storage.read(folder)
     weights = state.get("parts", {}).get(part) if part else state["model"]

@@ -4,18 +4,20 @@ import json
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from threading import RLock
 from typing import Protocol
 
 import torch.distributed as dist
 from torch import Tensor
-from tqdm import tqdm
 
 from config import Config
 from engine import run_state, signals, watchdog
+from engine.measures import Best, Metrics, finite, measure, score
 from engine.resources import peak_memory
 from engine.settings import to_toml
+from engine.sums import Totals
+from engine.terminal import Terminal
 
 
 class Tracker(Protocol):
@@ -26,6 +28,7 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
+COUNTS = "see loss_sums in model.py"
 MakeTracker = Callable[[Config, int], Tracker]  # (settings, the step that it goes on after)
 
 
@@ -37,13 +40,21 @@ class Log:
     """
 
     def __init__(
-        self, tracker: MakeTracker, config: Config, rank: int, first_step: int, best_loss: float
+        self,
+        tracker: MakeTracker,
+        metrics: Metrics,
+        best: Best,
+        config: Config,
+        rank: int,
+        first_step: int,
+        lowest: float,  # score of a validation before
     ) -> None:
-        self.config, self.rank, self.best_loss = config, rank, best_loss
+        self.config, self.rank, self.best, self.lowest = config, rank, best, lowest
+        self.measure = partial(measure, metrics, best)
         self.step = self.first_step = first_step
-        self.seen: Tensor | None = None  # totals of the steps since the last line
-        self.val_loss: float | None = None  # of this step, where it was validated and is a number
-        self.improved = False  # whether this step has the lowest validation loss of the run
+        self.seen: Tensor | None = None  # targets of the steps since the last line
+        self.validated: dict[str, float] = {}  # what the validation of this step gave
+        self.improved = False  # whether that is the best of the run
         self.mark_time(first_step)
         if rank != 0:
             return
@@ -56,79 +67,68 @@ class Log:
         self.file = path.open("a")
         tracked = first_step < config.steps and not config.check
         self.tracker = tracker(config, first_step) if tracked else None
-        tqdm.set_lock(RLock())  # its own one is shared by processes, and warns when left locked
-        # on a terminal a bar, elsewhere plain lines
-        self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
+        self.terminal = Terminal(config.steps, first_step)
+        does = f"goes on after step {first_step}" if first_step else "starts"
+        says = f"{does}: world size {dist.get_world_size()}, {dist.get_backend()}"
         if first_step >= config.steps:
-            self.say(f"{config.run_dir} is done with its {first_step} steps; more: --steps N")
-        else:
-            does = f"goes on after step {first_step}" if first_step else "starts"
-            ranks = dist.get_world_size()
-            self.say(f"{config.run_dir} {does}: world size {ranks}, {dist.get_backend()}")
+            says = f"is done with its {first_step} steps; more: --steps N"
+        self.terminal.say(f"{config.run_dir} {says}")
 
-    def train(self, step: int, totals: Tensor, lr: float, grad_norm: Tensor) -> None:
+    def train(self, step: int, totals: Totals, lr: float, grad_norm: Tensor) -> None:
         """One line about every `log_every`th step, with the speed since the line before."""
-        self.step, self.val_loss, self.improved = step, None, False
-        self.seen = totals.clone() if self.seen is None else self.seen.add_(totals)
+        self.step, self.validated, self.improved = step, {}, False
+        self.seen = totals.targets if self.seen is None else self.seen.add_(totals.targets)
+        first = step == self.first_step + 1
+        if first and grad_norm.isfinite():
+            self.measure(totals)  # what is wrong with it all ranks hear now
         if step % self.config.log_every:
-            if step == self.first_step + 1:  # in which workers start, and kernels are compiled
+            if first:  # in which workers start, and kernels are compiled
                 self.mark_time(step)
             return
-        memory = totals.new_tensor(peak_memory(totals.device))
+        memory = self.seen.new_tensor(peak_memory(totals.device))
         dist.all_reduce(memory, dist.ReduceOp.MAX)
         if self.rank == 0:
-            seen = self.seen[:, 2].sum().item()
-            loss, _, targets, _ = totals.sum(dim=0).tolist()
-            values = {"loss": loss / targets, "lr": lr, "grad_norm": grad_norm.item()}
-            # the clock is read last: tolist() has waited for the device
+            values = self.measure(totals) | {"lr": lr, "grad_norm": grad_norm.item()}
+            # the clock is read last: item() has waited for the device
             seconds = time.perf_counter() - self.mark[1]
             samples = (step - self.mark[0]) * self.config.global_batch_size
             values["samples_per_second"] = round(samples / seconds, 1)
-            values["targets_per_second"] = round(seen / seconds, 1)
-            self.write(step, **values, peak_memory_mib=round(memory.item(), 1))
+            values["targets_per_second"] = round(self.seen.item() / seconds, 1)
+            self.write(step, values | {"peak_memory_mib": round(memory.item(), 1)})
 
-    def validation(self, step: int, totals: Tensor) -> None:
-        """One line about a validation; totals: float64[4], what `evaluate` gives on all ranks."""
-        loss, correct, targets, samples = totals.tolist()
-        val_loss = loss / targets if targets else math.nan
-        # what is no number is never the lowest
-        self.val_loss = val_loss if math.isfinite(val_loss) else None
-        self.improved = self.val_loss is not None and val_loss < self.best_loss
-        self.best_loss = val_loss if self.improved else self.best_loss
+    def validation(self, step: int, totals: Totals) -> None:
+        """One line about a validation; totals: those of `evaluate`, reduced over the ranks."""
+        values = self.measure(totals)
+        # where the loss is no number nothing of it is the best
+        self.validated = finite(values) if math.isfinite(values["loss"]) else {}
+        found = score(self.validated.get(self.best[0]), self.best)
+        self.improved, self.lowest = found < self.lowest, min(found, self.lowest)
         if self.rank == 0:
-            values = {"val_loss": val_loss, "val_accuracy": correct / (targets or math.nan)}
-            self.write(step, **values, val_samples=int(samples))
-            if not targets:
-                self.say("no sample of the validation data has a target: see loss_sums in model.py")
+            line = {f"val_{name}": value for name, value in values.items()}
+            self.write(step, line | {"val_samples": int(totals.samples)})
+            if not totals.targets:
+                self.terminal.say(f"no sample of the validation data has a target: {COUNTS}")
 
-    def write(self, step: int, **values: float) -> None:
+    def write(self, step: int, values: dict[str, float]) -> None:
         """One line; what is no number is null there, for JSON has no word for it."""
-        numbers = {name: value for name, value in values.items() if math.isfinite(value)}
+        numbers = finite(values)
         line = {"step": step, **{name: numbers.get(name) for name in values}}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         if self.tracker:
             self.tracker.log(step, numbers)
-        text = f"step {step}  " + "  ".join(f"{name} {value:.5g}" for name, value in values.items())
-        self.bar.update(step - self.bar.n)
-        self.say(text)
+        self.terminal.tell(step, values)
         self.mark_time(step)
 
     def mark_time(self, step: int) -> None:
         """Let the speed be that of the steps after this one."""
         self.mark, self.seen = (step, time.perf_counter()), None
 
-    def say(self, text: str) -> None:
-        """One line on the terminal, above the bar."""
-        self.bar.clear()
-        print(text, flush=True)
-        self.bar.refresh()
-
     def close(self) -> None:
         watchdog.progress(watchdog.START)  # a tracker may have much to send
         if self.rank == 0:
             self.file.close()
-            self.bar.close()
+            self.terminal.close()
             done = self.step >= self.config.steps
             run_state.tell(self.config.run_dir, "finished" if done else "preempted", step=self.step)
         signals.expect(signals.leave, at_once=False)  # of a tracker that hangs, too: all is saved

@@ -1,6 +1,5 @@
 """The checkpoints that a run has: the newest, the best, and which of them go."""
 
-import math
 import re
 import sys
 from contextlib import suppress
@@ -10,16 +9,16 @@ from typing import Any
 from config import Config
 from engine import storage
 from engine.errors import leave_if
+from engine.measures import Best, score
 from engine.plain import texts
 from engine.settings import PLACES
 
-# whole checkpoints, as this process has written or read them, with what the disk said of their
-# files: each is read once, and again only when somebody has changed it
+# whole checkpoints, and what the disk said of their files: read once, and again when changed
 known: dict[Path, list[tuple[int, ...]]] = {}
 
 
-def newest(config: Config) -> tuple[int, Path | None, float]:
-    """(step, folder, lowest validation loss so far) of the newest checkpoint that is whole.
+def newest(config: Config, by: Best) -> tuple[int, Path | None, float]:
+    """(step, folder, score of the best validation so far) of the newest checkpoint that is whole.
 
     Says which ones it skips and why, and in which settings that run was another. Ends the program
     where going on would overwrite what somebody may want to save.
@@ -35,8 +34,8 @@ def newest(config: Config) -> tuple[int, Path | None, float]:
             continue
         for line in changes(manifest["settings"], config):
             print(f"{config.run_dir} goes on with other settings: {line}", flush=True)
-        found = lowest([path for number, path in reversed(folders) if number <= step])
-        return step, folder, val_loss(found or folder)
+        found = lowest([path for number, path in reversed(folders) if number <= step], by)
+        return step, folder, validated(found or folder, by)
     if folders:
         fact = f"all checkpoints in {config.run_dir} are damaged"
         leave_if([(fact, "put a whole one back, or set --run_dir runs/new to begin anew")], 1)
@@ -53,24 +52,24 @@ def changes(before: dict[str, str], config: Config) -> list[str]:
     ]
 
 
-def best(run_dir: Path) -> Path:
-    """The folder with the lowest validation loss that is whole; without validation, the newest.
+def best(run_dir: Path, by: Best) -> Path:
+    """The folder with the best validation that is whole; without validation, the newest.
 
     Ends the program where there is none.
     """
-    found = lowest([path for _, path in reversed(steps(run_dir / "checkpoints"))])
+    found = lowest([path for _, path in reversed(steps(run_dir / "checkpoints"))], by)
     if found is None:
         leave_if([(f"{run_dir} has no checkpoint", "give --run_dir a run that has saved one")])
     assert found is not None, "leave_if has ended the program"
     return found
 
 
-def lowest(folders: list[Path]) -> Path | None:
-    """The whole one of some checkpoints, the newest first, with the lowest validation loss.
+def lowest(folders: list[Path], by: Best) -> Path | None:
+    """The whole one of some checkpoints, the newest first, with the best validation.
 
     Without validation the newest. Says which ones it skips and why.
     """
-    for folder in sorted(folders, key=val_loss):
+    for folder in sorted(folders, key=lambda folder: validated(folder, by)):
         manifest = storage.facts(folder)
         if storage.is_newer(manifest):
             continue
@@ -85,10 +84,11 @@ def skip(folder: Path, problem: str) -> None:
     print(f"skipped checkpoint {folder}: {problem}", file=sys.stderr, flush=True)
 
 
-def val_loss(folder: Path) -> float:
-    """The validation loss of a checkpoint; infinite where it was not validated, or is no number."""
-    loss: Any = storage.facts(folder).get("val_loss")
-    return loss if isinstance(loss, float) and math.isfinite(loss) else float("inf")
+def validated(folder: Path, by: Best) -> float:
+    """The score of a checkpoint, the lower the better; infinite where it has no such metric."""
+    manifest = storage.facts(folder)
+    found = manifest.get("validation", {"loss": manifest.get("val_loss")})  # older: the latter
+    return score(found.get(by[0]), by)
 
 
 def damage(folder: Path, manifest: dict[str, Any]) -> str | None:
@@ -111,7 +111,7 @@ def seen(folder: Path) -> list[tuple[int, ...]]:
     return [(file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in found]
 
 
-def prune(folder: Path, step: int, keep: int) -> None:
+def prune(folder: Path, step: int, keep: int, by: Best) -> None:
     """Remove old checkpoints up to this step, which was just written; but not the best of them.
 
     Only whole ones count, and damaged ones go before them; where none has to go none is read. What
@@ -134,7 +134,7 @@ def prune(folder: Path, step: int, keep: int) -> None:
             else:
                 whole.append(path)
     # of equals min takes the newest: without any validation, none is kept for it
-    best = min(whole, key=val_loss, default=None)
+    best = min(whole, key=lambda path: validated(path, by), default=None)
     for old in list(damaged)[max(0, keep - len(whole)) :]:
         print(f"removes checkpoint {old}: {damaged[old]}", file=sys.stderr, flush=True)
         storage.remove(old)

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from config import Config
 from engine import checkpoint, checksum, retention, run_dir, run_state, storage
-from model import build_model
+from model import BEST, build_model
 from optimizer import build_optimizer
 
 
@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Config:
     net = build_model(config)
     optimizer = build_optimizer(net, config)
     for step in (1, 2, 3):
-        checkpoint.save(step, checkpoint.Parts(net, optimizer), config, None, False)
+        checkpoint.save(step, checkpoint.Parts(net, optimizer), config, {}, BEST, False)
     return config
 
 
@@ -43,14 +43,13 @@ def folder(config: Config, step: int) -> Path:
 
 
 def newest(config: Config) -> tuple[int, Path | None]:
-    return checkpoint.newest(config)[:2]
+    return checkpoint.newest(config, BEST)[:2]
 
 
 def save(config: Config, step: int, val_loss: float | None = None) -> None:
-    net = build_model(config)
-    checkpoint.save(
-        step, checkpoint.Parts(net, build_optimizer(net, config)), config, val_loss, False
-    )
+    net, validation = build_model(config), {} if val_loss is None else {"loss": val_loss}
+    parts = checkpoint.Parts(net, build_optimizer(net, config))
+    checkpoint.save(step, parts, config, validation, BEST, False)
 
 
 def test_the_last_two_are_kept_and_the_newest_is_found(config: Config) -> None:
@@ -110,12 +109,12 @@ def test_a_damaged_one_counts_neither_among_the_newest_nor_as_the_best(
         harm(folder(config, step), kind)
     if again:
         retention.known.clear()
-        assert checkpoint.newest(config) == (4, folder(config, 4), 0.5)
+        assert checkpoint.newest(config, BEST) == (4, folder(config, 4), 0.5)
     save(replace(config, keep=3), 7, 0.7)
     kept = [step for step, _ in retention.steps(config.run_dir / "checkpoints")]
     assert kept == [4, 6, 7]  # of the damaged ones the newest has a place that no whole one needs
     assert f"removes checkpoint {folder(config, 5)}: " in capsys.readouterr().err
-    assert retention.best(config.run_dir) == folder(config, 4)
+    assert retention.best(config.run_dir, BEST) == folder(config, 4)
     for step in (8, 9, 10):
         save(replace(config, keep=3), step, 0.8)
     kept = [step for step, _ in retention.steps(config.run_dir / "checkpoints")]
@@ -157,7 +156,7 @@ def test_each_is_read_once_however_many_saves_there_are(
     save(config, 4, 0.5)
     assert read == []  # this process has written them all
     retention.known.clear()
-    checkpoint.newest(config)
+    checkpoint.newest(config, BEST)
     for step in (5, 6, 7):
         save(config, step, 0.7)
     assert sorted(read) == [folder(config, 3), folder(config, 4)]
@@ -180,7 +179,7 @@ def test_one_of_a_newer_format_is_refused(
     with pytest.raises(SystemExit):
         newest(config)
     assert f"error: {folder(config, 3)} is of a newer format" in capsys.readouterr().err
-    assert retention.best(config.run_dir) == folder(config, 2)
+    assert retention.best(config.run_dir, BEST) == folder(config, 2)
 
 
 def test_what_a_killed_writer_left_is_not_read_and_goes(config: Config) -> None:
@@ -214,7 +213,7 @@ def test_another_network_is_refused_in_two_lines(
 
 
 def test_a_new_run_has_none(tmp_path: Path) -> None:
-    assert checkpoint.newest(Config(run_dir=tmp_path / "new")) == (0, None, float("inf"))
+    assert checkpoint.newest(Config(run_dir=tmp_path / "new"), BEST) == (0, None, float("inf"))
 
 
 def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
@@ -224,18 +223,18 @@ def test_the_best_stays_beside_the_newest_and_its_loss_is_known_after_a_start(
         save(config, step, val_loss)
     names = [path.name for path in sorted((config.run_dir / "checkpoints").iterdir())]
     assert names == [f"step-{step:09d}" for step in (5, 7, 8)]
-    assert checkpoint.newest(config) == (8, folder(config, 8), 0.25)
-    assert retention.best(config.run_dir) == folder(config, 5)
+    assert checkpoint.newest(config, BEST) == (8, folder(config, 8), 0.25)
+    assert retention.best(config.run_dir, BEST) == folder(config, 5)
     # what was best later than the checkpoint that a run goes on from will be found again
     (folder(config, 8) / "state.pt").unlink()
     (folder(config, 7) / "state.pt").unlink()
-    assert checkpoint.newest(config) == (5, folder(config, 5), 0.25)
+    assert checkpoint.newest(config, BEST) == (5, folder(config, 5), 0.25)
     # and where the best is damaged, the newest without a loss is what is left
     (folder(config, 5) / "state.pt").unlink()
     with pytest.raises(SystemExit):
-        retention.best(config.run_dir)
+        retention.best(config.run_dir, BEST)
     save(config, 9)
-    assert retention.best(config.run_dir) == folder(config, 9)
+    assert retention.best(config.run_dir, BEST) == folder(config, 9)
 
 
 def test_as_many_are_kept_as_the_settings_say(config: Config) -> None:
@@ -282,7 +281,7 @@ def test_in_a_run_directory_that_was_moved_nothing_is_saved(
 
 
 def test_settings_that_changed_are_told(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint.newest(replace(config, lr=0.5, devices=7))
+    checkpoint.newest(replace(config, lr=0.5, devices=7), BEST)
     out = capsys.readouterr().out
     assert out == f"{config.run_dir} goes on with other settings: lr 0.008 -> 0.5\n"
 
@@ -292,11 +291,11 @@ def test_what_is_written_beside_the_training_is_the_state_of_its_step(config: Co
     optimizer = build_optimizer(net, config)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     beside = replace(config, async_save=True)
-    checkpoint.save(4, checkpoint.Parts(net, optimizer), beside, None, False)
+    checkpoint.save(4, checkpoint.Parts(net, optimizer), beside, {}, BEST, False)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
-    checkpoint.save(5, checkpoint.Parts(net, optimizer), beside, None, True)
+    checkpoint.save(5, checkpoint.Parts(net, optimizer), beside, {}, BEST, True)
     saved = storage.read(folder(config, 4))["model"]
     assert all(torch.equal(saved[name], tensor) for name, tensor in before.items())
     assert newest(config) == (5, folder(config, 5))
@@ -313,9 +312,9 @@ def test_a_disk_that_refuses_beside_the_training_ends_it_at_the_next_save(
 
     monkeypatch.setattr(storage, "write", refuse)
     beside = replace(config, async_save=True)
-    checkpoint.save(4, checkpoint.Parts(net, optimizer), beside, None, False)
+    checkpoint.save(4, checkpoint.Parts(net, optimizer), beside, {}, BEST, False)
     with pytest.raises(SystemExit):
-        checkpoint.save(5, checkpoint.Parts(net, optimizer), beside, None, False)
+        checkpoint.save(5, checkpoint.Parts(net, optimizer), beside, {}, BEST, False)
     assert "error: cannot save step 4 in " in capsys.readouterr().err
     assert newest(config)[0] == 3
 
@@ -366,7 +365,7 @@ def test_how_a_step_is_computed_is_the_choice_of_the_run_that_goes_on(config: Co
         for parameter in nets[0].parameters():
             parameter.grad = torch.ones_like(parameter)
         saving.step()
-        checkpoint.save(9, checkpoint.Parts(nets[0], saving), config, None, False)
+        checkpoint.save(9, checkpoint.Parts(nets[0], saving), config, {}, BEST, False)
         checkpoint.load(folder(config, 9), checkpoint.Parts(nets[1], loading), config)
         (group,) = loading.param_groups
         assert (group["fused"], group["lr"]) == (now, 0.1)
@@ -387,7 +386,7 @@ def test_moments_have_the_layout_of_the_weights_that_go_on(config: Config) -> No
         for parameter in net.parameters():
             parameter.grad = torch.arange(parameter.numel()).view_as(parameter) / 1e3
         optimizer.step()
-        checkpoint.save(9, checkpoint.Parts(net, optimizer), config, None, False)
+        checkpoint.save(9, checkpoint.Parts(net, optimizer), config, {}, BEST, False)
         # torch's annotations know no memory_format alone
         again = build_model(config).to(memory_format=layout)  # type: ignore[call-overload]
         optimizer = build_optimizer(again, config)

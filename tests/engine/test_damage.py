@@ -18,7 +18,7 @@ import torch.distributed as dist
 from config import Config
 from conftest import fork, launch, make, metrics, train
 from engine import checkpoint, checksum, retention, run_state, storage
-from model import build_model
+from model import BEST, build_model
 from optimizer import build_optimizer
 from probe import disk_at
 
@@ -111,7 +111,7 @@ def test_no_damage_is_loaded_and_the_one_before_is_used(
             TO_TWO[kind - len(TO_ONE)](new, old)
             two = TO_TWO[kind - len(TO_ONE)] is swap
         expected = 2 if two else 4
-        found = retention.newest(Config(run_dir=run_dir))
+        found = retention.newest(Config(run_dir=run_dir), BEST)
         assert found == (expected, folder(run_dir, expected), 1 / expected), case
         told = [line.split(": ", 1) for line in capsys.readouterr().err.splitlines()]
         assert [where for where, _ in told] == [
@@ -131,13 +131,13 @@ def test_where_all_are_damaged_nothing_is_loaded_and_each_is_told(
         for step in STEPS:
             chance.choice(TO_ONE)(folder(run_dir, step) / chance.choice(FILES), chance)
         with pytest.raises(SystemExit) as caught:
-            checkpoint.newest(Config(run_dir=run_dir))
+            checkpoint.newest(Config(run_dir=run_dir), BEST)
         assert caught.value.code == 1
         err = capsys.readouterr().err
         assert all(f"skipped checkpoint {folder(run_dir, step)}: " in err for step in STEPS)
         assert f"error: all checkpoints in {run_dir} are damaged\nhint: put a whole" in err
         with pytest.raises(SystemExit):
-            retention.best(run_dir)
+            retention.best(run_dir, BEST)
         assert f"error: {run_dir} has no checkpoint\n" in capsys.readouterr().err
 
 
@@ -146,7 +146,7 @@ def test_a_checkpoint_under_the_name_of_another_step_is_not_loaded(
 ) -> None:
     shutil.copytree(whole, tmp_path / "run")
     swap(folder(tmp_path / "run", 6), folder(tmp_path / "run", 4))
-    assert retention.newest(Config(run_dir=tmp_path / "run"))[0] == 2
+    assert retention.newest(Config(run_dir=tmp_path / "run"), BEST)[0] == 2
     assert "step-000000006: it is that of step 4\n" in capsys.readouterr().err
 
 
@@ -155,7 +155,7 @@ def test_the_loss_in_a_damaged_manifest_is_not_the_lowest(whole: Path, tmp_path:
     shutil.copytree(whole, tmp_path / "run")
     path = folder(tmp_path / "run", 4) / "manifest.json"
     path.write_text(path.read_text().replace("0.25", "0.05"))
-    found = retention.newest(Config(run_dir=tmp_path / "run"))
+    found = retention.newest(Config(run_dir=tmp_path / "run"), BEST)
     assert found == (6, folder(tmp_path / "run", 6), 1 / 6)
 
 
@@ -187,7 +187,7 @@ def test_a_disk_that_refuses_at_a_save_ends_the_run_in_two_lines_and_loses_nothi
         net = build_model(config)
         optimizer = build_optimizer(net, config)
         for step in (1, 2):
-            checkpoint.save(step, checkpoint.Parts(net, optimizer), config, None, True)
+            checkpoint.save(step, checkpoint.Parts(net, optimizer), config, {}, BEST, True)
 
         def refuse(*_: object, number: int = number, **__: object) -> None:
             raise OSError(number, os.strerror(number))
@@ -195,15 +195,15 @@ def test_a_disk_that_refuses_at_a_save_ends_the_run_in_two_lines_and_loses_nothi
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(owner, name, refuse)
             with pytest.raises(SystemExit) as caught:
-                checkpoint.save(3, checkpoint.Parts(net, optimizer), config, None, True)
+                checkpoint.save(3, checkpoint.Parts(net, optimizer), config, {}, BEST, True)
         assert caught.value.code == 1
         fact, remedy = capsys.readouterr().err.splitlines()
         assert fact.startswith("error: cannot save ")
         assert f"{os.strerror(number)}, disk `" in fact
         assert remedy == "hint: mend the cause and start again: the run goes on"
-        assert checkpoint.newest(config)[0] == 2
-        checkpoint.save(3, checkpoint.Parts(net, optimizer), config, None, True)
-        assert checkpoint.newest(config)[0] == 3
+        assert checkpoint.newest(config, BEST)[0] == 2
+        checkpoint.save(3, checkpoint.Parts(net, optimizer), config, {}, BEST, True)
+        assert checkpoint.newest(config, BEST)[0] == 3
 
 
 def test_a_run_that_was_over_and_fails_when_it_goes_on_has_failed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,24 @@ import torch.distributed as dist
 
 from config import Config
 from engine.metrics import Log, kept_lines
+from engine.sums import Totals
+from model import BEST
+from model import metrics as model_metrics
 from tracker import Tracker
 
 INFINITY = float("inf")
-TOTALS = torch.tensor([32.0, 48.0, 64.0, 64.0], dtype=torch.float64)  # as `evaluate` gives
+
+
+def totals(loss: float = 32.0, targets: float = 64) -> Totals:
+    """Sums of 64 samples, 48 of which are correct, as they come from all ranks."""
+    found = Totals(torch.device("cpu"))
+    value = torch.tensor(loss, requires_grad=True)
+    found.add({"loss": value, "targets": targets, "correct": 48}, 64)
+    return found
+
+
+def log_of(tracker: Any, config: Config, rank: int, first_step: int, lowest: float) -> Log:
+    return Log(tracker, model_metrics, BEST, config, rank, first_step, lowest)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,8 +55,8 @@ def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    log = Log(Tracker, Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=INFINITY)
-    log.validation(50, TOTALS)
+    log = log_of(Tracker, Config(run_dir=tmp_path), rank=0, first_step=0, lowest=INFINITY)
+    log.validation(50, totals())
     log.close()
     assert ("50/200" in stream.getvalue()) == stream.isatty()
     assert capsys.readouterr().out == (
@@ -53,9 +68,9 @@ def test_a_bar_on_a_terminal_and_plain_lines_everywhere(
 def test_other_ranks_write_and_print_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = Log(Tracker, Config(run_dir=tmp_path / "run"), rank=1, first_step=0, best_loss=INFINITY)
-    log.train(11, TOTALS, 0.1, torch.tensor(1.0))
-    log.validation(11, TOTALS)
+    log = log_of(Tracker, Config(run_dir=tmp_path / "run"), rank=1, first_step=0, lowest=INFINITY)
+    log.train(11, totals(), 0.1, torch.tensor(1.0))
+    log.validation(11, totals())
     log.close()
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr().out == ""
@@ -65,18 +80,18 @@ def test_a_run_that_goes_on_repeats_no_line_and_keeps_its_settings_when_done(
     tmp_path: Path,
 ) -> None:
     config = Config(run_dir=tmp_path, steps=20)
-    log = Log(Tracker, config, rank=0, first_step=0, best_loss=INFINITY)
+    log = log_of(Tracker, config, rank=0, first_step=0, lowest=INFINITY)
     for step in (5, 10, 15):
-        log.validation(step, TOTALS)
+        log.validation(step, totals())
     log.close()
-    again = Log(Tracker, config, rank=0, first_step=10, best_loss=INFINITY)
-    again.validation(15, TOTALS)
+    again = log_of(Tracker, config, rank=0, first_step=10, lowest=INFINITY)
+    again.validation(15, totals())
     again.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [5, 10, 15]
     settings = (tmp_path / "config.toml").read_text()
     shorter = Config(run_dir=tmp_path, steps=3)
-    Log(Tracker, shorter, rank=0, first_step=20, best_loss=INFINITY).close()
+    log_of(Tracker, shorter, rank=0, first_step=20, lowest=INFINITY).close()
     assert (tmp_path / "config.toml").read_text() == settings
 
 
@@ -97,10 +112,10 @@ def test_what_is_no_number_is_null_in_the_file_and_no_point_of_a_tracker(
         def log(self, step: int, values: dict[str, float]) -> None:
             told.append((step, values))
 
-    log = Log(Told, Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=0.25)
-    log.validation(50, torch.tensor([float(loss), 48.0, 64.0, 64.0], dtype=torch.float64))
+    log = log_of(Told, Config(run_dir=tmp_path), rank=0, first_step=0, lowest=0.25)
+    log.validation(50, totals(float(loss)))
     log.close()
-    assert (log.val_loss, log.improved, log.best_loss) == (None, False, 0.25)
+    assert (log.validated, log.improved, log.lowest) == ({}, False, 0.25)
     assert f"step 50  val_loss {loss}  val_accuracy 0.75  " in capsys.readouterr().out
     line = '{"step": 50, "val_loss": null, "val_accuracy": 0.75, "val_samples": 64}\n'
     assert (tmp_path / "metrics.jsonl").read_text() == line
@@ -122,12 +137,12 @@ def test_a_run_that_goes_on_makes_its_file_json_where_it_was_none(tmp_path: Path
 def test_the_lowest_validation_loss_is_an_improvement_on_every_rank(tmp_path: Path) -> None:
     """Also when it was reached before an interruption; a loss that is no number never is one."""
     for rank in (0, 1):
-        log = Log(Tracker, Config(run_dir=tmp_path), rank, first_step=0, best_loss=0.75)
+        log = log_of(Tracker, Config(run_dir=tmp_path), rank, first_step=0, lowest=0.75)
         found = []
         for loss in (64.0, 40.0, 40.0, float("nan"), 32.0):
-            log.train(1, TOTALS, 0.1, torch.tensor(1.0))  # a new step: nothing is known of it
-            assert (log.val_loss, log.improved) == (None, False)
-            log.validation(1, torch.tensor([loss, 1.0, 64.0, 64.0], dtype=torch.float64))
+            log.train(1, totals(), 0.1, torch.tensor(1.0))  # a new step: nothing is known of it
+            assert (log.validated, log.improved) == ({}, False)
+            log.validation(1, totals(loss))
             found.append(log.improved)
         log.close()
         assert found == [False, True, False, False, True]
@@ -139,11 +154,9 @@ def test_the_speed_is_that_of_the_steps_since_the_line_before(
     """In samples, and in the targets that the losses were of, however many each step had."""
     clock = iter(range(100))
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
-    log = Log(Tracker, Config(run_dir=tmp_path), rank=0, first_step=0, best_loss=INFINITY)
+    log = log_of(Tracker, Config(run_dir=tmp_path), rank=0, first_step=0, lowest=INFINITY)
     for step in range(1, 21):
-        targets = 100.0 * step
-        totals = torch.tensor([[1.0, 1.0, targets, 0.0]], dtype=torch.float64)
-        log.train(step, totals, 0.1, torch.tensor(1.0))
+        log.train(step, totals(targets=100.0 * step), 0.1, torch.tensor(1.0))
     log.close()
     first, second = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     # the first step is left out: workers start in it; a second passes from mark to mark

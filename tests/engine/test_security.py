@@ -28,7 +28,7 @@ from config import Config
 from conftest import TEMPLATE, fork, launch, make, represented
 from engine import checkpoint, checksum, inference, storage
 from engine.settings import to_toml
-from model import build_model
+from model import BEST, build_model
 from optimizer import build_optimizer
 from probe import Run, make_probe, wait_until
 from scaffold.catalog.methods import METHODS
@@ -142,7 +142,7 @@ def planted(alone: None, tmp_path: Path) -> Planted:  # noqa: ARG001
     """A function: the checkpoint of a run with an attack in it that would make a file `harmed`."""
     config = Config(run_dir=tmp_path / "run", width=8)
     net = build_model(config)
-    checkpoint.save(1, checkpoint.Parts(net, build_optimizer(net, config)), config, None, True)
+    checkpoint.save(1, checkpoint.Parts(net, build_optimizer(net, config)), config, {}, BEST, True)
     (config.run_dir / "config.toml").write_text(to_toml(config))
     folder = config.run_dir / "checkpoints/step-000000001"
 
@@ -167,7 +167,7 @@ def load_to_train(folder: Path) -> None:
 
 
 def load_to_predict(folder: Path) -> None:
-    inference.load(build_model, folder.parents[1], torch.device("cpu"))
+    inference.load(build_model, BEST, folder.parents[1], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("use", [load_to_train, load_to_predict])

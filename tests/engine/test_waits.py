@@ -61,12 +61,14 @@ def test_no_rank_waits_with_text_and_a_step_costs_the_same_for_any_number_of_par
     ("line", "named"),
     [
         ("grad_norm.item()", "_local_scalar_dense"),
-        ("totals.tolist()", "_to_copy"),
+        ('sums["correct"].item()', "_local_scalar_dense"),
+        ('totals.add(sums | {"correct": sums["correct"].item()}, 0)', "_local_scalar_dense"),
+        ("totals.flat.tolist()", "_to_copy"),
         ("dist.barrier()", "barrier"),
-        ("totals[0, 0] = 0.0", "__setitem__"),
-        ("totals.new_tensor(1.0)", "new_tensor"),
+        ("totals.rows[0, 0] = 0.0", "__setitem__"),
+        ("totals.flat.new_tensor(1.0)", "new_tensor"),
         ("torch.ones(2).to(device)", "_to_copy"),
-        ("totals.cpu()", "_to_copy"),
+        ("totals.flat.cpu()", "_to_copy"),
     ],
 )
 def test_a_wait_put_back_would_be_seen(line: str, named: str, tmp_path: Path) -> None:

@@ -44,11 +44,13 @@ def right_and_wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     parent = tmp_path_factory.mktemp("controls")
     right = make_probe(parent / "right", "torchrun")
     wrong = make_probe(parent / "wrong", "torchrun")
-    breaking(wrong / "train.py", "sums[0].backward()", "(sums[0] / sums[2]).backward()")
-    breaking(wrong / "train.py", "world_size / totals[:, 2].sum()", "torch.tensor(1 / accumulate)")
+    breaking(
+        wrong / "train.py", 'sums["loss"].backward()', '(sums["loss"] / sums["targets"]).backward()'
+    )
+    breaking(wrong / "train.py", "world_size / totals.targets", "torch.tensor(1 / accumulate)")
     text = (wrong / "train.py").read_text()
     training, validation = text.split("# ---- 6. validate")
-    validation = validation.replace("            dist.all_reduce(totals)\n", "")
+    validation = validation.replace("            dist.all_reduce(totals.flat)\n", "")
     (wrong / "train.py").write_text(f"{training}# ---- 6. validate{validation}")
     flags = [*FLAGS, "--steps", 4]
     first = train(right, parent / "a", *flags, forked=True)

@@ -21,7 +21,7 @@ def write(run_dir: Path, rate: float, steps: int = 100) -> Path:
         for step in range(10, steps + 1, 10):
             loss = 2.3 * math.exp(-rate * step)
             values = {"loss": loss, "lr": 1e-3, "grad_norm": 1.0, "samples_per_second": 900.0}
-            values["targets_per_second"] = 1800.0
+            values |= {"targets_per_second": 1800.0, "accuracy": 0.25}
             file.write(json.dumps({"step": step, **values, "peak_memory_mib": 5.0}) + "\n")
             if step % 50 == 0:
                 values = {"val_loss": loss, "val_accuracy": 0.5, "val_samples": 360}
@@ -76,7 +76,8 @@ def test_what_no_run_has_is_no_panel_and_what_one_lacks_no_error(tmp_path: Path)
     empty.mkdir()
     figure = plot.draw({"short": plot.read(short)})
     assert [panel.get_title("left") for panel in figure.axes] == [
-        *("training loss", "learning rate", "gradient norm", "throughput", "throughput in targets")
+        *("training loss", "training accuracy", "learning rate", "gradient norm", "throughput"),
+        "throughput in targets",
     ]
     (empty / "metrics.jsonl").write_text('{"step": 50, "val_loss": NaN}\n')
     figure = plot.draw({"short": plot.read(short), "empty": plot.read(empty)})
@@ -84,6 +85,7 @@ def test_what_no_run_has_is_no_panel_and_what_one_lacks_no_error(tmp_path: Path)
         *(
             "training loss",
             "validation loss",
+            "training accuracy",
             "learning rate",
             "gradient norm",
             "throughput",
@@ -91,6 +93,28 @@ def test_what_no_run_has_is_no_panel_and_what_one_lacks_no_error(tmp_path: Path)
         )
     ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["short", "empty"]
+
+
+def test_metrics_of_any_name_are_drawn_with_those_of_the_validation_beside_them(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "run", 0.01, steps=50) / "metrics.jsonl"
+    with path.open("a") as file:
+        for step in (60, 70):
+            file.write(f'{{"step": {step}, "val_f1": 0.5, "val_loss": 1.0, "val_mae": 2.0}}\n')
+            file.write(f'{{"step": {step}, "f1": 0.75, "loss": 1.0}}\n')
+    figure = plot.draw({"run": plot.read(path.parent)})
+    titles = [panel.get_title("left") for panel in figure.axes]
+    assert titles == [*TITLES[:4], "f1", "val_f1", "val_mae", *TITLES[4:]]
+    panels = dict(zip(titles, figure.axes, strict=True))
+    assert curves(panels["f1"]) == {"run": [(60, 0.75), (70, 0.75)]}
+    assert curves(panels["val_f1"]) == {"run": [(60, 0.5), (70, 0.5)]}
+    assert panels["f1"].get_ylim() == panels["val_f1"].get_ylim()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "metrics.jsonl").write_text('{"step": 1, "val_auc": 0.5, "val_samples": 4}\n')
+    (panel,) = plot.draw({"alone": plot.read(alone)}).axes
+    assert panel.get_title("left") == "val_auc"
 
 
 def test_what_was_no_number_is_a_gap(tmp_path: Path) -> None:

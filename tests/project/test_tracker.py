@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 TRACKERS = ["none", "tensorboard", "wandb", "mlflow"]
 NAMES = {
-    **{"loss": "train/loss", "lr": "train/lr", "grad_norm": "train/grad_norm"},
+    **{name: f"train/{name}" for name in ("loss", "accuracy", "lr", "grad_norm")},
     **{
         name: f"train/{name}"
         for name in ("samples_per_second", "targets_per_second", "peak_memory_mib")

@@ -82,7 +82,7 @@ def oracle() -> dict[str, torch.Tensor]:
     optimizer = build_optimizer(net, config)
     for step in range(1, STEPS + 1):
         batch = list(train_set[[sample for _, sample in next(order)]])
-        (loss_sums(net, batch)[0] / config.global_batch_size).backward()
+        (loss_sums(net, batch)["loss"] / config.global_batch_size).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
@@ -216,7 +216,7 @@ def test_a_run_directory_holds_what_happened(runs: dict[str, Path]) -> None:
         lines = metrics(run_dir)
         steps = [line for line in lines if "loss" in line]
         assert [line["step"] for line in steps] == list(range(10, STEPS + 1, 10))
-        assert set(steps[0]) == {"step", "loss", "lr", "grad_norm", *VARYING}
+        assert set(steps[0]) == {"step", "loss", "accuracy", "lr", "grad_norm", *VARYING}
         assert set(lines[-1]) == {"step", "val_loss", "val_accuracy", "val_samples"}
         manifest = json.loads((run_dir / "checkpoints/step-000000060/manifest.json").read_text())
         assert (manifest["step"], manifest["world_size"], manifest["format"]) == (STEPS, 2, 1)

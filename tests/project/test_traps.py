@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from conftest import (
     MODULES,
@@ -32,6 +33,7 @@ from conftest import (
 from engine.replicas import checksum
 from engine.resources import cores
 from probe import BATCH, STEPS, STOPPED, Run, give_parts, make_probe, numbers
+from probe_model import metrics as probe_metrics
 from scaffold.catalog.methods import METHODS
 
 
@@ -108,6 +110,35 @@ def test_validation_counts_every_sample_once_on_any_number_of_ranks(
         assert line["val_samples"] == 17
         assert line["val_accuracy"] == expected["val_accuracy"]
         assert line["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
+
+
+def test_metrics_are_of_the_sums_of_all_ranks_in_training_and_in_validation(
+    runs: tuple[Run, Run, Run],
+) -> None:
+    """Counts are equal and sums of floats nearly so: numbers, vectors and tables alike."""
+    parts, (alone, first, _) = {"alone": runs[:1], "parts": runs[1:]}, runs
+    for part in (alone, first):
+        lines = metrics(part.run_dir)
+        for prefix, validations in (("", False), ("val_", True)):
+            steps = [step for part in parts[part.run_dir.name] for step in part.steps(validations)]
+            logged = [line for line in lines if f"{prefix}loss" in line]
+            for line, step in zip(logged, steps, strict=True):
+                found = probe_metrics(summed(step))
+                expected = {name: float(value) for name, value in found.items()}
+                assert line.keys() >= {f"{prefix}{name}" for name in expected}
+                error = expected.pop("error")
+                assert line[f"{prefix}error"] == pytest.approx(error, rel=1e-6)
+                assert {name: line[f"{prefix}{name}"] for name in expected} == expected
+                assert expected["texts"] == len(numbers(step))
+
+
+def summed(step: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """What the ranks have counted in a step, added up here."""
+    names = ("loss", "targets", "near", "errors", "counts", "table", "texts")
+    return {
+        name: torch.tensor([call[name] for call in step], dtype=torch.float64).sum(dim=0)
+        for name in names
+    }
 
 
 def test_ranks_validate_with_the_same_buffers(runs: tuple[Run, Run, Run]) -> None:

@@ -1,6 +1,7 @@
 """The network and its loss. Replace them with yours."""
 
-import torch
+from typing import Any
+
 from torch import Tensor, nn
 
 from config import Config
@@ -27,14 +28,24 @@ def build_model(config: Config) -> nn.Module:
     )
 
 
-def loss_sums(model: nn.Module, batch: Batch) -> Tensor:
-    """Sums over the batch: float32[3], (cross-entropy, correct answers, targets).
+def loss_sums(model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """Sums over the batch, numbers or tensors of any shape: "loss" (cross-entropy) and "targets".
 
-    Sums and not means: the ranks' sums are added and divided once, by the number of targets of
-    the whole global batch, so that the result does not depend on how the batch was shared out.
+    Sums and not means: those of all ranks are added, and the loss is divided once, by the targets
+    of the whole global batch, so that the result does not depend on how that was shared out. Any
+    other sums are for `metrics`. Without item(), which would wait for the device.
     """
     images, digits = batch
     scores = model(images).float()
     loss = nn.functional.cross_entropy(scores, digits, reduction="sum")
     correct = (scores.argmax(dim=1) == digits).sum()
-    return torch.stack([loss, correct.float(), loss.new_full((), len(digits))])
+    return {"loss": loss, "targets": len(digits), "correct": correct}
+
+
+def metrics(sums: dict[str, Tensor]) -> dict[str, float]:
+    """What is logged beside the loss; from the sums of all ranks, as float64 on the CPU."""
+    return {"accuracy": float(sums["correct"] / sums["targets"])}
+
+
+# what makes the best checkpoint: "loss" or a metric, of the validation; and when it is good
+BEST = "loss", "low"

@@ -18,7 +18,7 @@ from data import build_datasets, collate
 from engine import inference
 from engine.dataloader import build_val_loader
 from engine.errors import leave_if
-from model import build_model
+from model import BEST, build_model
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Options:
 def main(options: Options) -> None:
     leave_if(inference.problems(options, {"count": 10**9}))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net, config, folder = inference.load(build_model, options.run_dir, device)
+    net, config, folder = inference.load(build_model, BEST, options.run_dir, device)
     print(f"checkpoint {folder}")
     if options.export is not None:
         inference.export(net, options.export)

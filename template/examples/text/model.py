@@ -1,5 +1,7 @@
 """The network and its loss. Replace them with yours."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, linear, scaled_dot_product_attention
@@ -86,15 +88,25 @@ def build_model(config: Config) -> nn.Module:
     return GPT(config)
 
 
-def loss_sums(model: nn.Module, batch: Batch) -> Tensor:
-    """Sums over the batch: float32[3], (cross-entropy, correct answers, targets).
+def loss_sums(model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """Sums over the batch, numbers or tensors of any shape: "loss" (cross-entropy) and "targets".
 
-    Sums and not means: the ranks' sums are added and divided once, by the number of targets of
-    the whole global batch, so that the result does not depend on how the batch was shared out.
+    Sums and not means: those of all ranks are added, and the loss is divided once, by the targets
+    of the whole global batch, so that the result does not depend on how that was shared out. Any
+    other sums are for `metrics`. Without item(), which would wait for the device.
     """
     text, following = batch
     scores = model(text).float().flatten(0, 1)
     targets = following.flatten()
     loss = cross_entropy(scores, targets, reduction="sum")
     correct = (scores.argmax(dim=1) == targets).sum()
-    return torch.stack([loss, correct.float(), loss.new_full((), len(targets))])
+    return {"loss": loss, "targets": len(targets), "correct": correct}
+
+
+def metrics(sums: dict[str, Tensor]) -> dict[str, float]:
+    """What is logged beside the loss; from the sums of all ranks, as float64 on the CPU."""
+    return {"accuracy": float(sums["correct"] / sums["targets"])}
+
+
+# what makes the best checkpoint: "loss" or a metric, of the validation; and when it is good
+BEST = "loss", "low"

@@ -14,7 +14,7 @@ from torch import nn
 
 from engine import inference
 from engine.errors import leave_if
-from model import build_model
+from model import BEST, build_model
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ LARGEST = {"length": 10**6, "temperature": 100, "seed": 10**9}
 def main(options: Options) -> None:
     leave_if(inference.problems(options, LARGEST))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net, config, _ = inference.load(build_model, options.run_dir, device)
+    net, config, _ = inference.load(build_model, BEST, options.run_dir, device)
     if options.export is not None:
         inference.export(net, options.export)
     print(generate(net, options, config.context, device).decode(errors="replace"))
