@@ -113,6 +113,8 @@ def problems(sums: Any, device: torch.device) -> list[tuple[str, str]]:
     if missing := [f"`{name}`" for name in ("loss", "targets") if name not in sums]:
         return [(f"{GIVES} no {' and no '.join(missing)}", FORM)]
     for name, value in sums.items():
+        if not isinstance(name, str):
+            return [(f"{GIVES} a sum whose name is `{name}`, and no text", FORM)]
         shape = tuple(getattr(value, "shape", ()))
         if shape and name in ("loss", "targets"):
             remedy = 'give their sum, as `.sum()` or reduction="sum" makes it'
@@ -120,10 +122,20 @@ def problems(sums: Any, device: torch.device) -> list[tuple[str, str]]:
         if name == "loss" and not (isinstance(value, Tensor) and value.requires_grad):
             remedy = "compute it from what model(...) gives, without detach() and item()"
             return [(f"{GIVES} a loss that has no gradient", remedy)]
-        try:
-            part = value.detach() if isinstance(value, Tensor) else value
-            torch.zeros(shape, dtype=torch.float64, device=device).add_(part)
-        except (RuntimeError, TypeError) as error:
-            fact = f"{GIVES} `{name}`, which cannot be added: {str(error).splitlines()[0]}"
+        if why := cannot_add(value, shape, device):
+            fact = f"{GIVES} `{name}`, which cannot be added: {why}"
             return [(fact, f"give a number, or a real tensor on {device.type}, where the loss is")]
     return []
+
+
+def cannot_add(value: Any, shape: tuple[int, ...], device: torch.device) -> str:
+    """Why a value cannot be added to float64 of this shape on a device; empty where it can."""
+    if isinstance(value, Tensor):
+        value = value.detach()
+        if shape and value.device.type != device.type:
+            return f"it is on {value.device.type}"
+    try:
+        torch.zeros(shape, dtype=torch.float64, device=device).add_(value)
+    except (RuntimeError, TypeError) as error:
+        return str(error).splitlines()[0]
+    return ""

@@ -2,11 +2,13 @@
 
 import errno
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +38,59 @@ def config(tmp_path: Path) -> Config:
     for step in (1, 2, 3):
         checkpoint.save(step, checkpoint.Parts(net, optimizer), config, {}, BEST, False)
     return config
+
+
+ACCURATE = "accuracy", "high"
+
+
+@pytest.mark.parametrize("by", [ACCURATE, ("error", "low")])
+def test_the_best_is_that_of_the_metric_asked_for(config: Config, by: tuple[str, str]) -> None:
+    """Whatever was best when they were saved; without such a metric the newest."""
+    net = build_model(config)
+    values = [(4, 0.5, 0.7), (5, 0.1, 0.9), (6, 0.2, 0.8), (7, 0.3, 0.75), (8, 0.4, math.nan)]
+    for step, loss, accuracy in values:
+        validation = {"loss": loss, "accuracy": accuracy, "error": 1 - accuracy}
+        checkpoint.save(step, net, build_optimizer(net, config), config, validation, by, False)
+    assert names(config) == [5, 7, 8]
+    score = -0.9 if by == ACCURATE else pytest.approx(0.1)
+    assert checkpoint.newest(config, by) == (8, folder(config, 8), score)
+    assert retention.best(config.run_dir, by) == folder(config, 5)
+    assert retention.best(config.run_dir, (by[0], "high")) == folder(
+        config, 5 if by[1] == "high" else 7
+    )
+    assert retention.best(config.run_dir, ("other", "low")) == folder(config, 8)
+    assert checkpoint.newest(config, ("other", "low"))[2] == math.inf
+
+
+def test_a_checkpoint_of_an_earlier_version_counts_for_the_loss_alone(config: Config) -> None:
+    """And its readers find the loss of a new one where it was."""
+    for step, loss in ((4, 0.5), (5, 0.25), (6, 0.75)):
+        save(config, step, loss)
+        manifest = storage.facts(folder(config, step))
+        assert (manifest["format"], manifest["val_loss"]) == (1, loss)
+        path = folder(config, step) / "manifest.json"
+        old = {name: value for name, value in manifest.items() if name != "validation"}
+        path.write_text(storage.manifest_text(old))
+    assert retention.best(config.run_dir, BEST) == folder(config, 5)
+    assert checkpoint.newest(config, BEST) == (6, folder(config, 6), 0.25)
+    assert retention.best(config.run_dir, ACCURATE) == folder(config, 6)
+    assert checkpoint.newest(config, ACCURATE)[2] == math.inf
+
+
+@pytest.mark.parametrize("best", ["loss", ("loss",), ("loss", "lowest"), None, ("low", "loss")])
+def test_what_does_not_say_which_is_best_is_refused_before_the_first_step(
+    best: Any, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        checkpoint.newest(config, best)
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: BEST in model.py is `{best}`, and not ")
+    assert hint.startswith('hint: write BEST = "loss", "low" there, or ')
+
+
+def names(config: Config) -> list[int]:
+    """The steps that have checkpoints."""
+    return [step for step, _ in retention.steps(config.run_dir / "checkpoints")]
 
 
 def folder(config: Config, step: int) -> Path:

@@ -28,10 +28,27 @@ def third_step(project: Path, *flags: object) -> dict[str, Any]:
     return found
 
 
+SUMS = '"correct": correct}'
+MORE = """,
+        "parts": torch.stack([correct, loss.detach()]),
+        "table": torch.zeros(256, 256, device=loss.device).index_put_(
+            (targets, scores.argmax(dim=1)), loss.new_ones(()), accumulate=True
+        ),
+        "half": scores.bfloat16().sum(dim=0),
+        "yes": True,
+    }"""
+
+
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Projects whose loss_sums gives vectors and tables, too."""
     parent = tmp_path_factory.mktemp("texts")
-    return {name: make(parent / name, name, example="text", tracker="none") for name in METHODS}
+    found = {name: make(parent / name, name, example="text", tracker="none") for name in METHODS}
+    for project in found.values():
+        model = project / "model.py"
+        assert model.read_text().count(SUMS) == 1
+        model.write_text(model.read_text().replace(SUMS, SUMS[:-1] + MORE))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +71,7 @@ def test_no_rank_waits_with_text_and_a_step_costs_the_same_for_any_number_of_par
     small, large = (third_step(texts[method], "--layers", layers) for layers in (1, 4))
     assert small["waits"] == large["waits"] == []
     assert small["operators"] == large["operators"]
-    assert sum(large["operators"].values()) < 80  # with 12 layers it was 201
+    assert sum(large["operators"].values()) < 90  # with 12 layers it was 201; 57 without MORE
 
 
 @pytest.mark.parametrize(
