@@ -50,7 +50,8 @@ def test_the_best_is_that_of_the_metric_asked_for(config: Config, by: tuple[str,
     values = [(4, 0.5, 0.7), (5, 0.1, 0.9), (6, 0.2, 0.8), (7, 0.3, 0.75), (8, 0.4, math.nan)]
     for step, loss, accuracy in values:
         validation = {"loss": loss, "accuracy": accuracy, "error": 1 - accuracy}
-        checkpoint.save(step, net, build_optimizer(net, config), config, validation, by, False)
+        parts = checkpoint.Parts(net, build_optimizer(net, config))
+        checkpoint.save(step, parts, config, validation, by, False)
     assert names(config) == [5, 7, 8]
     score = -0.9 if by == ACCURATE else pytest.approx(0.1)
     assert checkpoint.newest(config, by) == (8, folder(config, 8), score)

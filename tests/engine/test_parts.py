@@ -18,7 +18,7 @@ from config import Config
 from engine import checksum, inference, replicas, storage
 from engine.checkpoint import Parts, load, newest, save
 from engine.settings import to_toml
-from model import build_model
+from model import BEST, build_model
 
 Make = Callable[[nn.Module, float], Any]  # (network, weight decay) -> its optimizer
 
@@ -86,7 +86,7 @@ def saved(config: Config, make: Make, steps: int = 3) -> tuple[nn.Module, Any, P
     optimizer = make(net, 0.01)
     parts = Parts(net, optimizer)
     learn(net, optimizer, range(steps))
-    save(steps, parts, config, None, False)
+    save(steps, parts, config, {}, BEST, False)
     return net, optimizer, folder(config, steps)
 
 
@@ -139,7 +139,7 @@ def test_what_the_settings_tell_is_told_once(
 ) -> None:
     _, _, path = saved(config, MADE["AdamW"])
     now = replace(config, weight_decay=5, lr=0.1)
-    newest(now)
+    newest(now, BEST)
     loaded(now, MADE["AdamW"], 5, path)
     assert capsys.readouterr().out == "".join(
         f"{config.run_dir} goes on with other settings: {line}\n"
@@ -276,7 +276,7 @@ def test_one_that_is_asked_for_the_loss_again_goes_on(config: Config) -> None:
     optimizer = make(net, 0)
     parts = Parts(net, optimizer)
     steps(net, optimizer, 2)
-    save(2, parts, config, None, False)
+    save(2, parts, config, {}, BEST, False)
     again, new = loaded(config, make, 0, folder(config, 2))
     for one, its in ((net, optimizer), (again, new)):
         steps(one, its, 2)
@@ -336,10 +336,10 @@ def test_networks_optimizers_and_all_else_go_on_bit_for_bit(
     monkeypatch.setattr(storage, "write", late)
     made, parts = adversaries(config, 0)
     play(made, range(3))
-    save(3, parts, replace(config, async_save=beside), None, False)
+    save(3, parts, replace(config, async_save=beside), {}, BEST, False)
     play(made, range(3, 6))
     gone_on.set()
-    save(6, parts, config, None, True)
+    save(6, parts, config, {}, BEST, True)
     made, parts = adversaries(config, 1)
     load(folder(config, 3), parts, config)
     play(made, range(3, 6))
@@ -352,7 +352,7 @@ def test_networks_optimizers_and_all_else_go_on_bit_for_bit(
 def test_the_settings_of_each_are_told_with_its_name(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(1, adversaries(config, 0)[1], config, None, False)
+    save(1, adversaries(config, 0)[1], config, {}, BEST, False)
     made, _ = adversaries(config, 1)
     made[2]["critic"].param_groups[0]["momentum"] = 0.5
     net, critic, optimizers, *_ = made
@@ -378,7 +378,7 @@ def test_a_part_that_is_another_is_refused_in_two_lines(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     net, optimizer, _ = saved(config, MADE["AdamW"])
-    save(4, Parts(net, optimizer, notes=Notes(), tail=nn.Linear(2, 2)), config, None, False)
+    save(4, Parts(net, optimizer, notes=Notes(), tail=nn.Linear(2, 2)), config, {}, BEST, False)
 
     class Other(Notes):
         def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -451,7 +451,7 @@ def test_a_state_that_becomes_unreadable_is_not_saved(
     parts, weight = Parts(net, optimizer), next(net.parameters())
     optimizer.state[weight]["last"] = deque([1])
     with pytest.raises(SystemExit) as caught:
-        save(4, parts, config, None, False)
+        save(4, parts, config, {}, BEST, False)
     assert caught.value.code == 1
     assert capsys.readouterr().err.startswith("error: the state of `optimizer` holds more than ")
     assert not folder(config, 4).exists()
@@ -465,14 +465,14 @@ def test_a_program_may_use_an_average_of_the_weights(
     net, optimizer, _ = saved(config, MADE["AdamW"])
     ema = average(net)
     learn(net, optimizer, range(3, 5))
-    save(4, Parts(net, optimizer, ema=ema), config, None, False)
+    save(4, Parts(net, optimizer, ema=ema), config, {}, BEST, False)
     (config.run_dir / "config.toml").write_text(to_toml(config))
     cpu = torch.device("cpu")
-    assert torch.equal(end(inference.load(build_model, config.run_dir, cpu)[0]), end(net))
-    found, _, _ = inference.load(build_model, config.run_dir, cpu, part="ema")
+    assert torch.equal(end(inference.load(build_model, BEST, config.run_dir, cpu)[0]), end(net))
+    found, _, _ = inference.load(build_model, BEST, config.run_dir, cpu, part="ema")
     assert torch.equal(end(found), end(ema))
     assert not torch.equal(end(ema), end(net))
     with pytest.raises(SystemExit):
-        inference.load(build_model, config.run_dir, cpu, part="emma")
+        inference.load(build_model, BEST, config.run_dir, cpu, part="emma")
     fact = f"error: {folder(config, 4)} has no part `emma`\nhint: "
     assert capsys.readouterr().err.startswith(fact)

@@ -1,6 +1,7 @@
 """Sums by name over passes and ranks: what is added, and what is refused in the first step."""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from config import Config
+from conftest import represented
 from engine.dataloader import build_val_loader
 from engine.errors import Refusal
 from engine.evaluation import evaluate
 from engine.sums import Totals
 from probe import Run, make_probe
+from scaffold.catalog.methods import METHODS
 
 CPU = torch.device("cpu")
 RARE = ["--log_every", 100, "--validate_every", 100, "--checkpoint_every", 100]
@@ -143,12 +146,15 @@ def test_other_sums_than_in_the_first_batch_are_refused(change: dict[str, Any]) 
     assert torch.equal(totals.flat, before)
 
 
-@pytest.mark.parametrize(("call", "place"), [(1, "on rank 1"), (18, "in the first step")])
+@pytest.mark.parametrize(
+    ("method", "call"),
+    represented(list(product(METHODS, (1, 18))), ("torchrun", 1), ("fabric", 18)),
+)
 def test_sums_of_one_rank_that_differ_end_all_in_two_lines(
-    call: int, place: str, tmp_path: Path
+    method: str, call: int, tmp_path: Path
 ) -> None:
     """In the first step all hear of it, and later that rank alone."""
-    project = make_probe(tmp_path / "probe", "torchrun")
+    project = make_probe(tmp_path / "probe", method)
     faulty = {"PROBE_FAULT": "sums", "PROBE_CALL": str(call)}
     ended = Run(project, tmp_path / "run", *RARE, forked=True, **faulty)
     assert ended.result.status == 1
@@ -156,7 +162,7 @@ def test_sums_of_one_rank_that_differ_end_all_in_two_lines(
     assert len(lines) == 2, ended.result.err
     assert "loss_sums in model.py gives loss, targets, near, errors, counts [3], " in lines[0]
     assert "texts, more" in lines[0]
-    assert place in lines[0]
+    assert ("on rank 1, and " if call == 1 else "in the first step") in lines[0]
     assert "Traceback" not in ended.result.err
 
 
