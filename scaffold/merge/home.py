@@ -43,14 +43,20 @@ def file_of(module: str) -> str:
 def find_home(sources: dict[str, bytes], ours: set[str]) -> Home:
     """The home of a project. sources: its Python files; ours: the modules that the template made.
 
-    Of several folders with modules of ours it is the one nearest to the root that has at least half
-    as many as any: the others may be copies that a team keeps.
+    Of several folders with modules of ours it is one that has at least half as many as any; the
+    others may be copies that a team keeps. What other code imports is none, nor what lies in `src/`
+    or nearest to the root.
     """
     folders = Counter(str(path.parent) for path in map(PurePosixPath, sources) if path.stem in ours)
     many = [name for name, count in folders.items() if 2 * count >= max(folders.values())]
-    best = min(many, key=lambda name: (name != ".", name.count("/"), name), default=".")
-    if best == ".":
+    if not many or "." in many:
         return Home()
+
+    def order(name: str) -> tuple[bool, bool, int, str]:
+        is_named = len(many) > 1 and _is_named(name, sources, ours)
+        return not is_named, not name.startswith("src/"), name.count("/"), name
+
+    best = min(many, key=order)
     parts = best.split("/")
     word = parts[-1].encode()  # who is outside and does not say it, does not name the package
     looked = {
@@ -59,16 +65,34 @@ def find_home(sources: dict[str, bytes], ours: set[str]) -> Home:
         if name.startswith(f"{best}/") or word in code
     }
     called = {name for found in looked.values() for name, dots in found if not dots}
-    for first in range(len(parts)):
-        package = ".".join(parts[first:])
-        if called & {package, *(f"{package}.{module}" for module in ours)}:
-            return Home(f"{best}/", package)
+    if package := _called(best, called, ours):
+        return Home(f"{best}/", package)
     if not any(dots for name in looked if name.startswith(best) for _, dots in looked[name]):
         return Home(f"{best}/")
     first = len(parts) - 1
     while first and f"{'/'.join(parts[:first])}/__init__.py" in sources:
         first -= 1
     return Home(f"{best}/", ".".join(parts[first:]))
+
+
+def _called(folder: str, called: set[str], ours: set[str]) -> str:
+    """The package that a folder is by what is imported: its whole path or the end of it."""
+    parts = folder.split("/")
+    packages = (".".join(parts[first:]) for first in range(len(parts)))
+    names = {
+        package: {package, *(f"{package}.{module}" for module in ours)} for package in packages
+    }
+    return next((package for package, those in names.items() if called & those), "")
+
+
+def _is_named(folder: str, sources: dict[str, bytes], ours: set[str]) -> bool:
+    """Whether code that lies elsewhere imports modules of ours from a folder."""
+    word = folder.rpartition("/")[2].encode()
+    elsewhere = [
+        n for n, code in sources.items() if word in code and not n.startswith(f"{folder}/")
+    ]
+    found = (each for name in elsewhere for each in imported(sources[name]))
+    return bool(_called(folder, {name for name, dots in found if not dots}, ours))
 
 
 @dataclass(frozen=True)

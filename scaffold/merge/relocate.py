@@ -25,6 +25,7 @@ from scaffold.merge.home import Dots, Home, file_of, find_dots, find_home
 from scaffold.merge.launch_lines import TOLD_IN, follow
 from scaffold.merge.sandbox import Copy, contents, names_in, rearranged
 from scaffold.merge.three_way import Outcome
+from scaffold.template.answers import FILE
 from scaffold.template.renames import Name, Renames
 
 
@@ -46,7 +47,9 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
     ours = {Path(name).stem for name in files_in(old) if name.endswith(".py") and "/" not in name}
     made = {Home().module(name) for name in files_in(old) if name.endswith(".py")}
     renames = renames.within(made)
-    sources = contents(copy, [n for n, (mode, *_) in copy.entries.items() if _is_code(n, mode)])
+    others, modes = _other_projects(copy), {n: mode for n, (mode, *_) in copy.entries.items()}
+    wanted = [n for n, mode in modes.items() if _is_code(n, mode) and not n.startswith(others)]
+    sources = contents(copy, wanted)
     home = find_home(sources, ours)
     if not (renames or home.folder):
         return Relocated(copy)
@@ -123,6 +126,11 @@ def _defined(old: Path, renames: Renames, home: Home) -> dict[str, set[str]]:
             stands |= {getattr(target, "id", getattr(target, "name", "")) for target in targets}
         found[module] = found[home.module(f"{home.folder}{module}.py")] = stands - {""}
     return found
+
+
+def _other_projects(copy: Copy) -> tuple[str, ...]:
+    """The folders of projects of their own within a project: what lies there is not its code."""
+    return tuple(name.removesuffix(FILE) for name in copy.entries if name.endswith(f"/{FILE}"))
 
 
 def _is_code(name: str, mode: str) -> bool:
@@ -219,13 +227,14 @@ def note_moves(followed: Relocated, outcome: Outcome, new: Path) -> None:
         return
     copy, package = followed.copy, f"{followed.home.package}.".lstrip(".")
     modules = {a: b for a, b in followed.renames.modules.items() if a.startswith(package)}
+    others = _other_projects(copy)
     for name in names_in(copy):
         path, ours = copy.folder / name, new / name
         if path.is_symlink():
             target = os.path.relpath(path.parent / path.readlink(), copy.folder)
             if target in followed.moved:
                 outcome.mentions.append(f"{name} links to {target}, now {followed.moved[target]}")
-        elif path.is_file():
+        elif path.is_file() and not name.startswith(others):
             known = ours.read_bytes() if ours.is_file() else b""
             outcome.mentions += [
                 f"{name}:{line} names {module}, now {modules[module]}"

@@ -309,6 +309,7 @@ def test_what_is_moved_in_imports_and_not_on_the_disk_is_told(project: Callable[
 def test_old_copies_packages_and_links_of_a_team_are_theirs(project: Callable[..., Path]) -> None:
     root = project("spawn")
     shutil.copytree(root, root / "experiments/v1", ignore=shutil.ignore_patterns(".git"))
+    write(root, {"experiments/v1/scripts/run.py": "import checkpoint\n"})
     # a file that is there no more and lies elsewhere has moved, as git sees it
     for name in ("plot.py", "mapped.py", "experiments/v1/plot.py"):
         (root / name).unlink()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Result, examples, launch, make, metrics, represented, run, scaffold, train
-from repositories import call, commit, conflicts, content, repository, state
+from repositories import call, commit, conflicts, content, repository, state, write
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
 from scaffold.git.repository import find_place
@@ -365,6 +365,26 @@ def test_a_project_in_src_is_switched_as_if_it_had_begun_with_the_other_method(
     assert content(root) == content(other)
     commit(root)
     assert carry_out(switching(root, b)).is_empty
+
+
+def test_what_a_team_keeps_beside_its_package_is_not_switched(
+    quick: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A copy nearer to the root, one of the package, and another project are none of its code."""
+    root = quick(tmp_path / "project", method="torchrun")
+    old = {path.name: path.read_text() for path in root.glob("*.py")}
+    grow(root, "digits")
+    write(root, {f"archive/{name}": text for name, text in old.items()})
+    shutil.copytree(root / "src/digits", root / "copies/digits")
+    inner = quick(tmp_path / "inner", method="accelerate")
+    shutil.copytree(inner, root / "baseline", ignore=shutil.ignore_patterns(".git"))
+    commit(root)
+    before = content(root)
+    outcome = carry_out(switching(root, "fabric"))
+    assert {"src/digits/train.py", "src/digits/shares.py"} <= {*outcome.changed}
+    apart = [n for n in before if n.startswith(("archive/", "copies/", "baseline/"))]
+    assert not outcome.conflicts
+    assert [name for name in apart if content(root)[name] != before[name]] == []
 
 
 def test_programs_side_by_side_in_a_folder_are_started_there(
