@@ -2,12 +2,13 @@
 
 import sys
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from scaffold import signals
-from scaffold.errors import FAILURE, ScaffoldError
+from scaffold.errors import FAILURE
 from scaffold.terminal import show_json
 
 
@@ -21,17 +22,14 @@ def doctor(python: str | None, as_json: bool) -> None:
     """
     from scaffold.names import printable
     from scaffold.ops.doctor.checks import findings, python_of_training
-    from scaffold.template.answers import find_project, read_answers
+    from scaffold.ops.doctor.project import look_at
 
     signals.hold()
-    try:
-        method = read_answers(find_project(Path.cwd())).values["method"]
-    except ScaffoldError:
-        method = None  # in no project: all methods are looked at
+    method, here = look_at(Path.cwd())
     found = []
     # on a terminal, of what takes seconds
     waiting = partial(click.echo, err=True) if sys.stderr.isatty() else lambda _: None
-    for finding in findings(python or python_of_training(), method, waiting):
+    for finding in chain(here, findings(python or python_of_training(), method, waiting)):
         found.append(finding)
         if not as_json:
             click.echo(f"{finding.state:5}{finding.name:8}{printable(finding.fact)}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import time
 import venv
@@ -12,8 +13,11 @@ import pytest
 
 import cost
 from conftest import BIN, scaffold
+from repositories import write
 from scaffold.ops.doctor import checks, machine, variables
 from scaffold.ops.doctor.finding import Finding
+from scaffold.ops.doctor.project import look_at
+from scaffold.template.answers import FILE
 
 GOOD: dict[str, Any] = {
     "python": "3.11.7",
@@ -230,6 +234,39 @@ def test_a_project_with_safe_path_is_told(
     assert told == [f"{BIN / 'python'} loads torch and starts two processes"]
     # most of its time
     assert Path(cost._imports).stat().st_size - before == 1, "torch is loaded once"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "state", "fact"),
+    [
+        ("train.py", "<<<<<<< HEAD\n", "fail", "a conflict is left in `train.py`"),
+        ("src/d/data.py", "x\n<<<<<<< a\n", "fail", "a conflict is left in `src/d/data.py`"),
+        ("torch.py", "", "fail", "`torch.py` hides a library that training imports"),
+        ("numpy/__init__.py", "", "fail", "`numpy/` hides a library that training imports"),
+        ("random.py", "", "warn", "`random.py` hides a module of Python"),
+        (FILE, "method: fabric\n", "warn", "`_commit` is missing"),
+        (FILE, "<<<<<<< HEAD\n", "warn", "is left of a merge"),
+    ],
+)
+def test_what_hinders_a_project_is_told(
+    projects: dict[str, Path], tmp_path: Path, name: str, text: str, state: str, fact: str
+) -> None:
+    root = shutil.copytree(projects["torchrun"], tmp_path / "project")
+    assert look_at(root) == ("torchrun", [])
+    write(root, {"test.py": "", "tests/types.py": "", name: text})
+    (found,) = look_at(root)[1]
+    assert (found.name, found.state) == ("project", state)
+    assert fact in found.fact
+    assert found.remedy
+
+
+def test_a_project_that_cannot_start_is_told_by_the_command(
+    projects: dict[str, Path], tmp_path: Path
+) -> None:
+    root = shutil.copytree(projects["spawn"], tmp_path / "project")
+    write(root, {"torch.py": "x = 1\n"})
+    told = scaffold("doctor", "--python", root / "none", "--json", folder=root)
+    assert json.loads(told.out)["findings"][0]["name"] == "project"
 
 
 def test_what_is_known_to_do_harm_is_found_and_not_imported() -> None:

@@ -1,0 +1,52 @@
+"""The project here: what a merge has left in it, and which libraries its own files hide."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scaffold.errors import ScaffoldError
+from scaffold.names import some
+from scaffold.ops.doctor.facts import PACKAGES
+from scaffold.ops.doctor.finding import Finding
+from scaffold.template.answers import find_project, read_answers
+
+CODE = ("*.py", "engine/*.py", "src/**/*.py")
+MARKER = re.compile(rb"^<{7} ", re.MULTILINE)
+HARMLESS = {"test"}  # what a team may call a file, for nothing imports that module of Python
+
+
+def look_at(folder: Path) -> tuple[str | None, list[Finding]]:
+    """The method of the project that a folder lies in, if that is known, and what hinders it."""
+    try:
+        root = find_project(folder)
+    except ScaffoldError:  # in no project: all methods are looked at
+        return None, []
+    found = [*_conflicts(root), *_hidden(root)]
+    try:
+        return read_answers(root).values["method"], found
+    except ScaffoldError as error:  # training does not need the answers
+        return None, [*found, Finding("project", "warn", error.fact, error.remedy)]
+
+
+def _conflicts(root: Path) -> Iterator[Finding]:
+    """Python that a merge has left to a person; git, which may hang, is not asked."""
+    codes = (path for kind in CODE for path in root.glob(kind) if path.is_file())
+    left = [path for path in codes if os.access(path, os.R_OK) and MARKER.search(path.read_bytes())]
+    if left:
+        fact = f"a conflict is left in {some(sorted(str(path.relative_to(root)) for path in left))}"
+        yield Finding("project", "fail", fact, "edit it and git add it; git status shows the rest")
+
+
+def _hidden(root: Path) -> Iterator[Finding]:
+    """Files in the root of the project, where Python looks first."""
+    here = {path.stem: path.name for path in root.glob("*.py")}
+    here |= {path.parent.name: f"{path.parent.name}/" for path in root.glob("*/__init__.py")}
+    remedy = "rename it, and what imports it"
+    if libraries := sorted(here.keys() & set(PACKAGES)):
+        fact = f"{some([here[name] for name in libraries])} hides a library that training imports"
+        yield Finding("project", "fail", fact, remedy)
+    if modules := sorted(here.keys() & sys.stdlib_module_names - HARMLESS):
+        fact = f"{some([here[name] for name in modules])} hides a module of Python"
+        yield Finding("project", "warn", fact, remedy)
