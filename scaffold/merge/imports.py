@@ -62,6 +62,16 @@ class _Imports(ast.NodeVisitor):
             self.generic_visit(node)
 
 
+def _imports(code: bytes) -> list[tuple[int, int, str, str]]:
+    """Those of a file; none where it does not parse."""
+    imports = _Imports()
+    try:
+        imports.visit(parse_python(code))
+    except (ValueError, SyntaxError, RecursionError):
+        return []
+    return imports.found
+
+
 def _catches(node: ast.expr | None) -> bool:
     """Whether it names an error of an import; a bare `except` (None) means all errors."""
     words = {
@@ -70,12 +80,12 @@ def _catches(node: ast.expr | None) -> bool:
     return node is None or bool(words & CAUGHT)
 
 
-def lost_imports(copy: Copy, moved: dict[str, str]) -> list[str]:
+def lost_imports(copy: Copy, names: frozenset[str], moved: dict[str, str]) -> list[str]:
     """Where files of the copy import what is not there, and did not do so in the project before.
 
-    moved: {name in the project: name in the copy} of what a release has put elsewhere.
+    names: of the files of the copy. moved: {name in the project: name in the copy} of what a
+    release has put elsewhere.
     """
-    names = frozenset(names_in(copy))
     there, had = modules(names), modules(copy.project)
     known = had | modules(names_in(copy, "new"))
     missing = known - there
@@ -102,6 +112,33 @@ def lost_imports(copy: Copy, moved: dict[str, str]) -> list[str]:
     return list(lost)
 
 
+def lost_members(
+    copy: Copy, names: frozenset[str], name: str, before: bytes, after: bytes
+) -> list[str]:
+    """Where a file takes from a module of the project what that does not give, since a move.
+
+    As train.py does whose model.py is the team's own, and lacks what a release has added to it.
+    """
+    if not name.endswith(".py"):
+        return []
+    there, (*up, _) = modules(names), PurePosixPath(name).parts
+    known = {found[1:] for found in _imports(before)}
+    lost = []
+    for line, dots, module, member in _imports(after):
+        if member in ("", "*") or (dots, module, member) in known:
+            continue
+        roots = [up[: len(up) - dots + 1]] if dots else [up, []]
+        for start in roots:
+            package = "/".join([*start, *filter(None, module.split("."))])
+            files = names & {f"{package}.py", f"{package}/__init__.py"}
+            if files:
+                gives = f"{package}/{member}" in there or _has_name(copy, files, package, member)
+                what = "." * dots + ".".join(filter(None, [module, member]))
+                lost += [] if gives else [f"{name}:{line} imports {what}"]
+                break
+    return lost
+
+
 def modules(names: Iterable[str]) -> frozenset[str]:
     """The modules that files are, compiled ones too, and the packages that they lie in."""
     found: set[str] = set()
@@ -114,14 +151,9 @@ def modules(names: Iterable[str]) -> frozenset[str]:
 
 def _lost(name: str, code: bytes, project: Modules) -> Iterator[tuple[int, str, str]]:
     """(line, module, path of what may have it as a name) of imports that lead nowhere."""
-    imports = _Imports()
-    try:
-        imports.visit(parse_python(code))
-    except (ValueError, SyntaxError, RecursionError):
-        return
     up = PurePosixPath(name).parts[:-1]
     folder = "/".join(up)
-    for line, dots, module, member in imports.found:
+    for line, dots, module, member in _imports(code):
         if not dots and module.partition(".")[0] in sys.stdlib_module_names:
             continue
         start = up[: len(up) - dots + 1] if dots else ()

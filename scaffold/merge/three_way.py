@@ -14,9 +14,9 @@ from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
 from scaffold.merge.changes import Change, changes
 from scaffold.merge.collisions import check_kinds
-from scaffold.merge.imports import lost_imports
+from scaffold.merge.imports import lost_imports, lost_members
 from scaffold.merge.lists import settle
-from scaffold.merge.sandbox import Copy, contents, entry_in, stored, tree_of
+from scaffold.merge.sandbox import Copy, contents, entry_in, names_in, stored, tree_of
 from scaffold.merge.soundness import LOOKED_AT, damage, lost_names
 from scaffold.template.answers import FILE
 
@@ -78,7 +78,7 @@ def tell(copy: Copy, outcome: Outcome) -> list[Change]:
     """
     found = changes(copy)
     merged = [change.name for change in found if change.is_whole and change.name in copy.entries]
-    damaged = {}
+    damaged, names = {}, frozenset(names_in(copy))
     for name, before in contents(
         copy, [name for name in merged if name.endswith(LOOKED_AT)]
     ).items():
@@ -86,7 +86,9 @@ def tell(copy: Copy, outcome: Outcome) -> list[Change]:
         if reason := damage(name, before, after):
             damaged[name] = reason
         outcome.undefined += lost_names(name, before, after)
-    outcome.undefined += lost_imports(copy, outcome.moved)
+        outcome.undefined += lost_members(copy, names, name, before, after)
+    outcome.undefined += lost_imports(copy, names, outcome.moved)
+    outcome.undefined = list(dict.fromkeys(outcome.undefined))  # by both, where a package lacks it
     if damaged:
         outcome.conflicts |= damaged
         _leave(copy, list(damaged))

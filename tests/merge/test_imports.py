@@ -89,6 +89,27 @@ def test_what_a_package_has_as_a_name_is_not_told(
     assert told(root) == []
 
 
+@pytest.mark.parametrize(
+    ("model", "lost"),
+    [
+        ("loss = 1\n", ["train.py:1 imports model.metrics"]),
+        ("loss = 1\n\nmetrics = 3\n", []),
+        ("from mine import *\n", []),
+        ("from mine import metrics\n", []),
+        ("def __getattr__(name): ...\n", []),
+    ],
+)
+def test_what_a_team_s_module_does_not_give_to_the_new_release_is_told(
+    tmp_path: Path, templates: Templates, model: str, lost: list[str]
+) -> None:
+    base = {"train.py": f"from model import loss\n{TEXT}", "model.py": "loss = 1\n\nmetrics = 2\n"}
+    templates(base, base | {"train.py": f"from model import loss, metrics\n{TEXT}"})
+    root = repository(made(tmp_path / "project", base))
+    write(root, {"model.py": model})
+    commit(root)
+    assert told(root) == lost
+
+
 def test_what_led_nowhere_before_is_not_told(tmp_path: Path, templates: Templates) -> None:
     base = {"train.py": f"from engine import checkpoint\n{TEXT}"} | ENGINE
     templates(base, base | {"train.py": f"from engine import checkpoint\n{TEXT}last = 0\n"})
