@@ -49,6 +49,7 @@ ground
     begin          how programs that train nothing end: imported before all else
     async_writer   writes beside the training
     plain          settings of any kind as TOML has them, and back
+    converter      how values are taken from TOML
     memmap         datasets in files of any size
     resources      what this process may use and has used: cores, memory
     random_state   seeds, and the states of random generators

@@ -4,12 +4,15 @@ import os
 import re
 import sys
 from functools import reduce
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+import tyro
 
 from config import RANGES, Config
 from engine import run_dir, variables
+from engine.converter import choices
+from engine.plain import defaults
 
 
 def device_problems(config: Config) -> list[tuple[str, str]]:
@@ -63,10 +66,12 @@ def out_of_range(config: Config) -> list[tuple[str, str]]:
     found = []
     for name, (low, high) in RANGES.items():
         try:
-            value, default = at(config, name), at(Config(), name)
+            value = at(config, name)
         except AttributeError:
-            fact = f"RANGES in config.py has `{name}`, which is no setting"
-            found.append((fact, "take its line out there"))
+            # of a choice of dataclasses another one may have it
+            if not choices(get_type_hints(Config).get(name.split(".")[0])):
+                fact = f"RANGES in config.py has `{name}`, which is no setting"
+                found.append((fact, "take its line out there"))
             continue
         several = isinstance(value, (tuple, list, set, frozenset))
         for number in value if several else [value]:
@@ -75,7 +80,7 @@ def out_of_range(config: Config) -> list[tuple[str, str]]:
                 found.append((fact, "take its line out there"))
             elif number is not None and not low <= number <= high:
                 fact = f"{name} `{number}` is not in {low:g}..{high:g}"
-                found.append((fact, f"set --{name} {default}"))
+                found.append((fact, f"set --{name} {usual(name, low)}"))
     return found
 
 
@@ -85,3 +90,12 @@ def at(config: Any, name: str) -> Any:
     Raises AttributeError where there is no such setting.
     """
     return reduce(lambda part, name: part and getattr(part, name), name.split("."), config)
+
+
+def usual(name: str, otherwise: float) -> Any:
+    """What a setting is by default, where it has a default."""
+    try:
+        value = at(defaults(Config), name)
+    except AttributeError:
+        return otherwise
+    return otherwise if value in (None, tyro.MISSING) else value

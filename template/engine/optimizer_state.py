@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from engine.state import beside, copied, plain
+from engine.state import beside, comparable, copied
 
 EXECUTION = ("foreach", "fused", "capturable")  # flags of torch's optimizers
 NAMES = ("params", "param_names")  # what a group holds, and no setting
@@ -97,7 +97,7 @@ def settle(saved: dict[str, Any], record: dict[str, Any], here: dict[str, Any]) 
     """
     told = []
     for name in here.keys() - {*NAMES}:
-        before, now = plain(record.get(name)), plain(here[name])
+        before, now = comparable(record.get(name)), comparable(here[name])
         if name in EXECUTION or name not in saved:  # how it computes, or a later torch's
             saved[name] = here[name]
         elif before == now:

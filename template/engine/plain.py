@@ -4,90 +4,52 @@ An enum is its member's name, as on the command line; of a choice of dataclasses
 `type`. None has no word in TOML: what is None stands in a list of names, `unset`.
 """
 
-import datetime
-import enum
 import re
-from collections.abc import Callable, Set
-from dataclasses import is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass, make_dataclass
 from functools import reduce
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_type_hints
 
-from cattrs import Converter, transform_error
+import tyro
+from cattrs import transform_error
 from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
-from cattrs.strategies import configure_union_passthrough
 
-TYPE = "type"
+from engine.converter import CONVERTER, TYPE, Wrong
+
 UNSET = "unset"
 Plain = dict[str, Any]
 Settings = TypeVar("Settings")
 
 
-class Wrong(ValueError):
-    """A value that a setting cannot have, in the words of this file."""
-
-
-def strict(*kinds: type) -> Callable[[Any, Any], Any]:
-    """What takes a value of these kinds alone, as one of the first: int("7") would take text."""
-
-    def taken(value: Any, _: Any) -> Any:
-        if type(value) not in kinds:
-            raise Wrong(f"`{value}` is no {kinds[0].__name__}")
-        return kinds[0](value) if len(kinds) > 1 else value
-
-    return taken
-
-
-def member(value: Any, kind: type[enum.Enum]) -> enum.Enum:
-    if value not in kind.__members__:
-        raise Wrong(f"`{value}` is none of {', '.join(kind.__members__)}")
-    return kind[value]
-
-
-def choices(kind: Any) -> dict[str, type]:
-    """The dataclasses that a setting may be one of, where there are several."""
-    found = [part for part in get_args(kind) if isinstance(part, type) and is_dataclass(part)]
-    return {part.__name__: part for part in found} if len(found) > 1 else {}
-
-
-def to_choice(kind: Any) -> Callable[[Any, Any], Any]:
-    def chosen(value: Any, _: Any) -> Any:
-        if value is None:
-            return None
-        name, of = value.get(TYPE), choices(kind)
-        if name not in of:
-            raise Wrong(f"{TYPE} `{name}` is none of {', '.join(of)}")
-        return CONVERTER.structure({k: v for k, v in value.items() if k != TYPE}, of[name])
-
-    return chosen
-
-
-def from_choice(_: Any) -> Callable[[Any], Any]:
-    return lambda value: value and {TYPE: type(value).__name__} | plain(value)
-
-
-CONVERTER = Converter(
-    forbid_extra_keys=True,
-    unstruct_collection_overrides={Set: lambda values: sorted(values, key=str)},
-)
-for kind in (bool, int, str, datetime.datetime, datetime.date, datetime.time):
-    CONVERTER.register_structure_hook(kind, strict(kind))
-CONVERTER.register_structure_hook(float, strict(float, int))
-CONVERTER.register_structure_hook(enum.Enum, member)
-CONVERTER.register_unstructure_hook(enum.Enum, lambda value: value.name)
-CONVERTER.register_structure_hook_factory(lambda kind: bool(choices(kind)), to_choice)
-CONVERTER.register_unstructure_hook_factory(lambda kind: bool(choices(kind)), from_choice)
-configure_union_passthrough(bool | int | float | str | None, CONVERTER)
+def defaults(kind: type[Settings]) -> Settings:
+    """The settings as they are by default; for one without a default tyro asks."""
+    return kind(
+        **{
+            field.name: tyro.MISSING
+            for field in fields(kind)  # type: ignore[arg-type]  # it is a dataclass
+            if field.default is MISSING and field.default_factory is MISSING
+        }
+    )
 
 
 def plain(config: Any) -> Plain:
-    """A dataclass in plain values, with None where it is None."""
-    found: Plain = CONVERTER.unstructure(config)
-    return found
+    """A dataclass in plain values, with None where it is None; without what tyro asks for."""
+    kinds = get_type_hints(type(config))
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {
+        name: CONVERTER.unstructure(value, kinds[name])
+        for name, value in values.items()
+        if value is not tyro.MISSING
+    }
 
 
 def texts(config: Any) -> dict[str, str]:
-    """Each setting as text, the same in each process."""
-    return {name: str(value) for name, value in plain(config).items()}
+    """Each setting as text, the same in each process, and for 1 as for 1.0 where it is a float."""
+    return {name: str(value) for name, value in plain(made(config, {})[0]).items()}
+
+
+def old_texts(config: Any) -> dict[str, str]:
+    """The same as up to 0.7.0."""
+    return {name: str(value) for name, value in asdict(config).items()}
 
 
 def without_none(values: Plain, path: str = "") -> tuple[Plain, list[str]]:
@@ -126,13 +88,23 @@ def made(default: Settings, values: Plain) -> tuple[Settings, list[str]]:
         for path in values.get(UNSET, []):
             *tables, name = path.split(".")
             reduce(dict.__getitem__, tables, merged)[name] = None
-        return CONVERTER.structure(merged, type(default)), []
+        return structured(merged, type(default)), []
     except (KeyError, TypeError, AttributeError):  # no list, no text, or no such table
         return default, [f"`{UNSET}` is no list of settings"]
     except BaseValidationError as error:
         return default, [
             line(*told.rsplit(" @ $", 1)) for told in transform_error(error, "$", said)
         ]
+
+
+def structured(values: Plain, kind: type[Settings]) -> Settings:
+    """A dataclass of plain values; tyro asks for what is not among them."""
+    kinds = get_type_hints(kind)
+    if kinds.keys() <= values.keys():
+        return CONVERTER.structure(values, kind)
+    there = make_dataclass(kind.__name__, [one for one in kinds.items() if one[0] in values])
+    found: Any = CONVERTER.structure(values, there)
+    return kind(**{name: getattr(found, name, tyro.MISSING) for name in kinds})
 
 
 def said(error: BaseException, kind: Any) -> str:

@@ -38,10 +38,7 @@ def restore(parts: Parts, state: dict[str, Any], folder: Path, config: Config) -
         *(f"without `{name}`, which {folder} has" for name in saved if name not in parts.more),
     ]
     if config.fresh_optimizer:
-        return [
-            *told,
-            "with new optimizers" if len(parts.optimizers) > 1 else "with a new optimizer",
-        ]
+        return [*told, "with a new optimizer"]
     known = retention.changes(storage.facts(folder).get("settings", {}), config)
     names = [line.split()[0] for line in known]  # they have been told
     changed = load_optimizers(parts, state, folder)

@@ -10,7 +10,7 @@ from config import Config
 from engine import storage
 from engine.errors import leave_if
 from engine.measures import Best, score
-from engine.plain import texts
+from engine.plain import old_texts, texts
 from engine.settings import PLACES
 
 # whole checkpoints, and what the disk said of their files: read once, and again when changed
@@ -48,7 +48,7 @@ def changes(before: dict[str, str], config: Config) -> list[str]:
     return [
         f"{name} {before[name]} -> {value}"
         for name, value in now.items()
-        if before.get(name, value) != value
+        if before.get(name, value) not in (value, old_texts(config)[name])
     ]
 
 

@@ -8,6 +8,7 @@ import tomllib
 from argparse import ArgumentParser
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 import tyro
@@ -16,14 +17,12 @@ from config import Config
 from engine import launcher, variables
 from engine.errors import is_first, leave_if
 from engine.limits import device_problems, problems
-from engine.plain import UNSET, made, plain, without_none
+from engine.plain import UNSET, defaults, made, plain, without_none
 
 # they say where and how a run is done and not what it does, so they are not saved with it
 FILE = "config"
-PLACES = (
-    *(FILE, "run_dir", "devices", "check", "fresh_optimizer", "step_timeout", "async_save"),
-    "profile",
-)
+PLACES = {FILE, "run_dir", "devices", "check", "profile", "step_timeout", "async_save"}
+PLACES |= {"fresh_optimizer"}
 
 
 def parse(sizes: bool = True) -> Config:
@@ -43,7 +42,7 @@ def parse(sizes: bool = True) -> Config:
     config = tyro.cli(
         Config,
         description=Config.__doc__,
-        default=from_toml(Path(path)) if path else Config(),
+        default=from_toml(Path(path)) if path else defaults(Config),
         args=flags,
         # flags of a dataclass that may be None, or be another one, need no word before them
         config=(tyro.conf.CascadeSubcommandArgs,),
@@ -67,8 +66,9 @@ def from_toml(path: Path) -> Config:
         values = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         leave_if([(f"cannot read `{path}`: {error}", "give --config a TOML file")])
-    config, wrong = made(Config(), {name: value for name, value in values.items() if name != FILE})
-    wrong += [f"`{FILE}` is no setting"] if FILE in values else []
+    stray = values.pop(FILE, None) is not None
+    config, wrong = made(defaults(Config), values)
+    wrong += [f"`{FILE}` is no setting"] if stray else []
     known = ", ".join(sorted(field.name for field in fields(Config) if field.name != FILE))
     leave_if([(f"{path}: {what}", f"settings are {known}") for what in wrong])
     return config
@@ -78,4 +78,14 @@ def to_toml(config: Config) -> str:
     """The settings as TOML that `--config` reads, without those of a place or a machine."""
     values = {name: value for name, value in plain(config).items() if name not in PLACES}
     kept, unset = without_none(values)
+    kept = {name: writable(value) for name, value in kept.items()}
     return tomlkit.dumps(kept | ({UNSET: unset} if unset else {}))
+
+
+def writable(value: Any) -> Any:
+    """A value, or its text where TOML has no such one, as of None in a list."""
+    try:
+        tomlkit.item(value)
+    except (TypeError, ValueError):  # ConvertError is the former
+        return str(value)
+    return value

@@ -1,6 +1,6 @@
 """A state as a checkpoint holds it: tensors, numbers and texts in lists, tuples and dicts."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +13,7 @@ PLAIN = {str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.d
 
 def simple(state: Any) -> bool:
     """Whether a checkpoint may hold it: it is read without running code."""
-    if type(state) in (dict, OrderedDict):
+    if type(state) in (dict, OrderedDict, Counter):  # the last in schedulers of torch
         return all(map(simple, (*state.keys(), *state.values())))
     if type(state) in (list, tuple, torch.Size):
         return all(map(simple, state))
@@ -34,7 +34,7 @@ def copied(state: Any) -> Any:
     if isinstance(state, Tensor):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):
-        return {name: copied(part) for name, part in state.items()}
+        return type(state)({name: copied(part) for name, part in state.items()})
     if isinstance(state, (list, tuple)):
         return type(state)(map(copied, state))
     return state
@@ -46,19 +46,19 @@ def beside(here: Any, saved: Any) -> Any:
         return saved.to(here.device) if isinstance(here, Tensor) else saved
     if isinstance(saved, dict):
         places = here if isinstance(here, dict) else {}
-        return {name: beside(places.get(name), part) for name, part in saved.items()}
+        return type(saved)({name: beside(places.get(name), part) for name, part in saved.items()})
     if isinstance(saved, (list, tuple)):
         now = [*(here if isinstance(here, (list, tuple)) else ()), *[None] * len(saved)]
         return type(saved)(beside(*pair) for pair in zip(now, saved, strict=False))
     return saved
 
 
-def plain(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """A value to be compared and told: no tensors, no tuples, six digits of a float."""
     if isinstance(value, Tensor):
-        return plain(value.tolist())
+        return comparable(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [plain(part) for part in value]
+        return [comparable(part) for part in value]
     if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
+        return {name: comparable(part) for name, part in value.items()}
     return float(f"{value:.6g}") if isinstance(value, float) else value

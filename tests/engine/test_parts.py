@@ -308,6 +308,26 @@ def adversaries(config: Config, seed: int) -> tuple[list[Any], Parts]:
     return [net, critic, optimizers, ema, warm_up, notes], parts
 
 
+def test_a_schedule_with_milestones_goes_on(config: Config) -> None:
+    """Torch keeps these in a Counter, which it reads again without running code."""
+
+    def parts() -> tuple[Parts, torch.optim.lr_scheduler.MultiStepLR]:
+        net = build_model(config)
+        optimizer = MADE["SGD"](net, 0.01)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 1, 3])
+        return Parts(net, optimizer, schedule=schedule), schedule
+
+    before, stepped = parts()
+    stepped.optimizer.step()
+    stepped.step()
+    beside = replace(config, async_save=True)
+    save(1, before, beside, {}, BEST, True)
+    after, schedule = parts()
+    load(folder(config, 1), after, config)
+    assert schedule.state_dict() == stepped.state_dict()
+    assert type(schedule.milestones) is type(stepped.milestones)
+
+
 def play(made: list[Any], steps: range) -> None:
     net, critic, optimizers, ema, warm_up, notes = made
     for step in steps:

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 import pytest
 import tomlkit
+import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import fork, launch, make
-from engine.plain import UNSET, made, plain, texts, without_none
+from engine import limits, settings
+from engine.plain import UNSET, defaults, made, old_texts, plain, texts, without_none
 
 
 class Norm(enum.Enum):
@@ -156,6 +158,59 @@ def test_a_setting_is_the_same_text_in_each_process() -> None:
         "1.0",
         "True",
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Some have no default."""
+
+    data: Path
+    steps: int = 3
+    norm: Norm = Norm.BATCH
+    skip: tuple[int | None, ...] = (1, None)
+
+
+def test_what_has_no_default_is_asked_for_where_no_file_gives_it() -> None:
+    asked = ["--data", "a"]
+    for values, words in (({}, asked), ({"data": "a"}, []), ({"steps": 4}, asked)):
+        default, wrong = made(defaults(Asked), values)
+        assert wrong == []
+        found = tyro.cli(Asked, default=default, args=words)
+        assert found == Asked(Path("a"), steps=4 if "steps" in values else 3)
+    with pytest.raises(SystemExit):
+        tyro.cli(Asked, default=defaults(Asked), args=[])
+    wrong = made(defaults(Asked), {"data": 3, "nope": 1})[1]
+    assert wrong == ["data: it is no Path", "`nope` is no setting"]
+
+
+def test_what_toml_cannot_say_is_written_as_text() -> None:
+    """A run goes on without it; who reads the file is told."""
+    config: Any = Asked(Path("a"))
+    found = tomllib.loads(settings.to_toml(config))
+    assert found == {"data": "a", "steps": 3, "norm": "BATCH", "skip": "[1, None]"}
+    assert made(defaults(Asked), found)[1][0].startswith("skip[0]: ")
+
+
+def test_settings_of_a_run_of_before_have_not_changed() -> None:
+    before = old_texts(Every(norm=Norm.LAYER))
+    assert (before["norm"], before["pairs"]) == ("Norm.LAYER", "((1, 'a'),)")
+    assert texts(replace(Every(), lr=1)) == texts(Every())  # 1 is 1.0
+
+
+def test_a_limit_may_be_of_one_of_several_dataclasses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "Config", Every)
+    ranges = {"optimizer.momentum": (0, 0.5), "adam.nope": (0, 1), "seed": (5, 9)}
+    monkeypatch.setattr(limits, "RANGES", ranges | {"decay.start": (0, 1)})
+    config: Any = Every(optimizer=Adam(), decay=None, seed=None)
+    gone = ("RANGES in config.py has `adam.nope`, which is no setting", "take its line out there")
+    assert limits.out_of_range(config) == [gone]
+    config = Every()
+    assert limits.out_of_range(config) == [
+        ("optimizer.momentum `0.9` is not in 0..0.5", "set --optimizer.momentum 0.9"),
+        gone,
+        ("seed `3` is not in 5..9", "set --seed 3"),
+        ("decay.start `3` is not in 0..1", "set --decay.start 3"),
+    ]
 
 
 OWN = """

@@ -350,7 +350,7 @@ def test_a_run_goes_on_with_another_setting_of_the_optimizer_or_with_a_new_one(
     assert {float(one["step"]) for one in fresh["optimizer"]["net"]["state"].values()} == {1}
     assert [len(lines) for lines in told] == [1, 2, 2]  # steps 4 -> 5
     assert told[1][1].endswith(": weight_decay 0.01 -> 5.0")
-    assert told[2][1].endswith(" goes on with new optimizers")
+    assert told[2][1].endswith(" goes on with a new optimizer")
 
 
 DRAWS = """

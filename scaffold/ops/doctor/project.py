@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scaffold.errors import ScaffoldError
-from scaffold.names import some
-from scaffold.ops.doctor.facts import PACKAGES
+from scaffold.names import LIBRARIES, some
 from scaffold.ops.doctor.finding import Finding
 from scaffold.template.answers import find_project, read_answers
 
@@ -44,7 +43,7 @@ def _hidden(root: Path) -> Iterator[Finding]:
     here = {path.stem: path.name for path in root.glob("*.py")}
     here |= {path.parent.name: f"{path.parent.name}/" for path in root.glob("*/__init__.py")}
     remedy = "rename it, and what imports it"
-    if libraries := sorted(here.keys() & set(PACKAGES)):
+    if libraries := sorted(here.keys() & LIBRARIES):
         fact = f"{some([here[name] for name in libraries])} hides a library that training imports"
         yield Finding("project", "fail", fact, remedy)
     if modules := sorted(here.keys() & sys.stdlib_module_names - HARMLESS):
