@@ -143,7 +143,7 @@ def test_what_the_settings_tell_is_told_once(
     loaded(now, MADE["AdamW"], 5, path)
     assert capsys.readouterr().out == "".join(
         f"{config.run_dir} goes on with other settings: {line}\n"
-        for line in ("lr 0.008 -> 0.1", "weight_decay 0.01 -> 5")
+        for line in ("lr 0.008 -> 0.1", "weight_decay 0.01 -> 5.0")
     )
 
 
