@@ -100,7 +100,7 @@ def make_probe(folder: Path, method: str) -> Path:
 
 # what a team adds to train.py for a second network, an average of the weights, a state of its own
 PARTS = {
-    "import build_model, loss_sums\n": "import Notes, average, build_model, loss_sums, rival_of\n",
+    "import BEST, build_model,": "import BEST, Notes, average, rival_of, build_model,",
     "    parts = checkpoint.Parts(net, optimizer)": """
     ema, notes, rival = average(net), Notes(), rival_of(net)
     rival_optimizer = torch.optim.SGD(rival.parameters(), 0.1, momentum=0.9)
