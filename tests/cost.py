@@ -17,7 +17,7 @@ LAUNCHES, FORKED, TORCH = "launches", "launches of forked ranks", "processes tha
 # ratchets, by the marks that were asked for, as `make test` and `make test-all` do. Lower them when
 # a change allows; raise them only with a reason in the commit. By chance some 5 % more happen.
 BUDGET = {
-    "not full": {LAUNCHES: 14, TORCH: 95},
+    "not full": {LAUNCHES: 14, TORCH: 98},
     "": {LAUNCHES: 105, TORCH: 510},
 }
 
