@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 PLACE = Path("/dev/shm")  # Linux
-NEEDED = 8 * 2**30  # bytes, of which a run takes a fifth
+NEEDED = 12 * 2**30  # bytes, of which all tests take half
 
 
 def use() -> None:
