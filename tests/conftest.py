@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+import torch.distributed as dist
 
 import cost
 import memory
@@ -259,6 +260,14 @@ def represented(values: Iterable[Any], *by: Any) -> list[Any]:
         else pytest.param(*(value if isinstance(value, tuple) else [value]), marks=pytest.mark.full)
         for value in values
     ]
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """A process group of this process."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="session")

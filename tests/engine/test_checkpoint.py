@@ -5,27 +5,19 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from config import Config
 from engine import checkpoint, checksum, retention, run_dir, run_state, storage
 from model import BEST, build_model
 from optimizer import build_optimizer
 
-
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    """A process group of this process."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

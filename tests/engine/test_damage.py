@@ -8,12 +8,10 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from config import Config
 from conftest import fork, launch, make, metrics, train
@@ -157,14 +155,6 @@ def test_the_loss_in_a_damaged_manifest_is_not_the_lowest(whole: Path, tmp_path:
     path.write_text(path.read_text().replace("0.25", "0.05"))
     found = retention.newest(Config(run_dir=tmp_path / "run"), BEST)
     assert found == (6, folder(tmp_path / "run", 6), 1 / 6)
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """A process group of this process."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 STAGES = {

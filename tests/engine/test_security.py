@@ -11,7 +11,7 @@ import subprocess
 import tomllib
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.utils.collect_env
 import yaml
 from torch import nn
@@ -127,14 +126,6 @@ OTHERS: dict[str, Callable[[dict[str, Any], str], bytes]] = {
         saved(state), "archive/more.pkl", pickle.dumps(Call(os.system, line))
     ),
 }
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """A process group of this process."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.fixture
