@@ -4,13 +4,11 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from config import Config
 from engine.metrics import Log, kept_lines
@@ -34,12 +32,7 @@ def log_of(tracker: Any, config: Config, rank: int, first_step: int, lowest: flo
     return Log(tracker, model_metrics, BEST, config, rank, first_step, lowest)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def world() -> Iterator[None]:
-    """A process group of this process alone."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 class Terminal(io.StringIO):

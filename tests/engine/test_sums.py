@@ -1,6 +1,5 @@
 """Sums by name over passes and ranks: what is added, and what is refused in the first step."""
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -25,12 +23,7 @@ CPU = torch.device("cpu")
 RARE = ["--log_every", 100, "--validate_every", 100, "--checkpoint_every", 100]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def world() -> Iterator[None]:
-    """A process group of this process alone."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def loss(value: float = 2.0) -> Tensor:
