@@ -69,7 +69,7 @@ def main(config: Config) -> None:
 
     # ---- 3. model: the same weights on every rank, then random numbers of its own (dropout)
     torch.manual_seed(config.seed)
-    net = build_model(config).to(device)
+    net = build_model(config, new=resumed is None).to(device)
     seed_everything(config.seed, rank)
     optimizer = build_optimizer(net, config)
 

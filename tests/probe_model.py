@@ -22,6 +22,7 @@ from probe_data import Batch, record
 FAULT = os.environ.get("PROBE_FAULT", "")
 # the call of loss_sums in which it shows: amid step 5, of two ranks
 FAULT_CALL = int(os.environ.get("PROBE_CALL", 18))
+PRETRAINED = os.environ.get("PROBE_PRETRAINED")  # some weights, in a file
 FAULT_RANK = int(os.environ.get("PROBE_RANK", 1))
 calls = 0
 
@@ -148,8 +149,11 @@ def fail() -> None:
         time.sleep(10**6)
 
 
-def build_model(config: Config) -> nn.Module:
-    return Net()
+def build_model(config: Config, new: bool = False) -> nn.Module:
+    net = Net()
+    if new and PRETRAINED:
+        net.load_state_dict(torch.load(PRETRAINED), strict=False)
+    return net
 
 
 def loss_sums(model: nn.Module, batch: Batch) -> dict[str, Any]:

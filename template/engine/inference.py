@@ -1,20 +1,23 @@
-"""The network of a run, ready to be asked or handed on, and what an option of a program may be."""
+"""The network of a run, to be asked or handed on; and what an option of a program may be."""
 
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from config import Config
 from engine import retention, storage, variables
+from engine.batch import to_device
 from engine.distributed import set_precision
 from engine.errors import leave_if
 from engine.measures import Best, check_best
 from engine.settings import from_toml
+from engine.sums import Sums
 
 
 def load(
@@ -56,6 +59,21 @@ def settings(path: Path) -> Config:
         remedy = "set --run_dir to a run that has the file; train.py writes it"
         leave_if([(f"cannot read `{path}`: {error}", remedy)], status=1)
     return from_toml(path)
+
+
+def total(
+    net: nn.Module,
+    loss_sums: Callable[[nn.Module, Any], Sums],  # of model.py
+    batches: Iterable[Any],
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """What loss_sums gives, over all batches: float64 on the CPU."""
+    sums: dict[str, Tensor] = {}
+    for batch in batches:
+        for name, value in loss_sums(net, to_device(batch, device)).items():
+            value = torch.as_tensor(value).to("cpu", torch.float64)
+            sums[name] = sums[name] + value if name in sums else value
+    return sums
 
 
 def export(net: nn.Module, path: Path) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from engine.errors import leave_if
 from engine.hints import METRICS
-from engine.sums import Totals
 
 Metrics = Callable[[dict[str, Tensor]], dict[str, Any]]  # of model.py
 Best = tuple[str, str]  # of model.py: the name of a metric, and whether it is good low or high
@@ -19,12 +18,11 @@ TAKEN = {"step", "loss", "lr", "grad_norm", "samples", "samples_per_second", "ta
 TAKEN |= {"peak_memory_mib"}
 
 
-def measure(metrics: Metrics, best: Best, totals: Totals) -> dict[str, float]:
-    """The loss and each metric of the sums of all ranks; waits for the device.
+def measure(metrics: Metrics, best: Best, sums: dict[str, Tensor]) -> dict[str, float]:
+    """The loss and each metric of the sums of all ranks, float64 on the CPU.
 
     Ends the program where metrics gives what cannot be logged, or none of the name in BEST.
     """
-    sums = totals.named()
     loss = sums["loss"].item() / (sums["targets"].item() or math.nan)
     try:
         found = metrics(sums)

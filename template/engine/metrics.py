@@ -80,7 +80,7 @@ class Log:
         self.seen = totals.targets if self.seen is None else self.seen.add_(totals.targets)
         first = step == self.first_step + 1
         if first and grad_norm.isfinite():
-            self.measure(totals)  # what is wrong with it all ranks hear now
+            self.measure(totals.named())  # what is wrong with it all ranks hear now
         if step % self.config.log_every:
             if first:  # in which workers start, and kernels are compiled
                 self.mark_time(step)
@@ -88,7 +88,7 @@ class Log:
         memory = self.seen.new_tensor(peak_memory(totals.device))
         dist.all_reduce(memory, dist.ReduceOp.MAX)
         if self.rank == 0:
-            values = self.measure(totals) | {"lr": lr, "grad_norm": grad_norm.item()}
+            values = self.measure(totals.named()) | {"lr": lr, "grad_norm": grad_norm.item()}
             # the clock is read last: item() has waited for the device
             seconds = time.perf_counter() - self.mark[1]
             samples = (step - self.mark[0]) * self.config.global_batch_size
@@ -98,7 +98,7 @@ class Log:
 
     def validation(self, step: int, totals: Totals) -> None:
         """One line about a validation; totals: those of `evaluate`, reduced over the ranks."""
-        values = self.measure(totals)
+        values = self.measure(totals.named())
         # where the loss is no number nothing of it is the best
         self.validated = finite(values) if math.isfinite(values["loss"]) else {}
         found = score(self.validated.get(self.best[0]), self.best)

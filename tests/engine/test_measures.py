@@ -47,7 +47,7 @@ def test_a_metric_may_be_any_kind_of_one_number() -> None:
         }
 
     given = totals(counts=torch.tensor([6, 2, 2]), table=torch.ones(3, 3))
-    found = measure(metrics, LOW, given)
+    found = measure(metrics, LOW, given.named())
     assert {type(value) for value in found.values()} == {float}
     assert math.isnan(found.pop("none"))
     assert found == {
@@ -89,7 +89,7 @@ def test_what_cannot_be_logged_is_refused_on_all_ranks_in_the_first_step(
 
 def test_a_best_that_names_no_metric_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(Refusal) as caught:
-        measure(lambda _: {"f1": 1.0}, ("val_f1", "high"), totals())
+        measure(lambda _: {"f1": 1.0}, ("val_f1", "high"), totals().named())
     assert caught.value.fact.startswith("BEST in model.py names `val_f1`, and metrics gives none")
     assert caught.value.remedy == "name one of loss, f1 there, without val_"
 
@@ -99,7 +99,7 @@ def test_an_error_in_metrics_names_them() -> None:
         return {"x": 1 / int(sums["targets"] - 64)}
 
     with pytest.raises(ZeroDivisionError) as caught:
-        measure(metrics, LOW, totals())
+        measure(metrics, LOW, totals().named())
     assert summary(caught.value) == "division by zero, in metrics of model.py"
     assert hint(caught.value).startswith("mend it there: it gets the sums of all ranks")
 

@@ -242,18 +242,22 @@ def test_parameters_that_do_not_learn_are_no_fault(
 def test_whatever_a_network_holds_is_saved_and_goes_on_bit_for_bit(
     probes: dict[str, Path], method: str, tmp_path: Path
 ) -> None:
-    kinds: dict[str, Any] = {"forked": True, "PROBE_FAULT": "kinds"}
+    pretrained = tmp_path / "pretrained.pt"
+    torch.save({"layers.0.bias": torch.full((8,), 100.0)}, pretrained)
+    where = {"PROBE_FAULT": "kinds", "PROBE_PRETRAINED": str(pretrained)}
     flags = ("--checkpoint_every", 6, "--keep", 4, "--async_save")
     ends = []
     for said in ("starts", "goes on after step 6"):
-        ended = Run(probes[method], tmp_path / "run", *flags, **kinds)
+        ended = Run(probes[method], tmp_path / "run", *flags, forked=True, **where)
         assert ended.result.status == 0, ended.result.err
         assert said in ended.result.out
         ends.append(state(tmp_path / "run", STEPS))
+        pretrained.unlink(missing_ok=True)  # which a run that goes on does not need
         for step in (8, STEPS):
             shutil.rmtree(tmp_path / f"run/checkpoints/step-{step:09d}")
     for name in ("model", "optimizer", "parts"):
         assert checksum(ends[0][name]) == checksum(ends[1][name]), name
+    assert ends[0]["model"]["layers.0.bias"].min() > 90
     extra = ends[0]["model"]["kinds._extra_state"]
     assert (extra["number"], float(extra["last"][0])) == (STEPS * 3, STEPS * 3)
     assert ends[0]["parts"]["ema"]["n_averaged"] == STEPS

@@ -8,8 +8,12 @@ from config import Config
 from data import Batch
 
 
-def build_model(config: Config) -> nn.Module:
-    """float32[B, 1, 8, 8] -> float32[B, 10], one score per digit."""
+def build_model(config: Config, new: bool = False) -> nn.Module:
+    """float32[B, 1, 8, 8] -> float32[B, 10], one score per digit.
+
+    new: whether a run begins. Read pre-trained weights only then: one that goes on has its own in
+    its checkpoint, and so has predict.py.
+    """
     width = config.width
     return nn.Sequential(
         # smooth functions: ReLU or a max pool turn the rounding that differs between one rank

@@ -1,24 +1,34 @@
-"""Read validation digits with the best checkpoint of a run, on one device.
+"""Read the validation data with the best checkpoint of a run, on one device.
 
 python predict.py --run_dir runs/default --count 10
 """
 
 from engine import begin  # isort: skip  # noqa: F401  # first: for Ctrl-C while the others load
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 
-from config import Config
-from data import build_datasets, collate
+from data import Batch, build_datasets, collate
 from engine import inference
+from engine.batch import to_device
 from engine.dataloader import build_val_loader
 from engine.errors import leave_if
-from model import BEST, build_model
+from engine.measures import measure
+from model import BEST, build_model, loss_sums, metrics
+
+
+def show(net: nn.Module, batch: Batch) -> list[str]:
+    """A line about each sample of a batch. It is for digits: change it with your data."""
+    images, digits = batch
+    probabilities, guesses = net(images).float().softmax(dim=1).max(dim=1)
+    return [
+        f"digit {digit}  predicted {guess}  probability {probability:.3f}"
+        for digit, guess, probability in zip(digits, guesses, probabilities, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class Options:
     """What is read, by which run."""
 
     run_dir: Path = Path("runs/default")  # of the run; its best checkpoint is read
-    count: int = 10  # validation samples to show; the accuracy is that of all
+    count: int = 10  # validation samples to show; the metrics are those of all
     export: Path | None = None  # file for the network's weights, as safetensors; none: no file
 
 
@@ -38,31 +48,16 @@ def main(options: Options) -> None:
     if options.export is not None:
         inference.export(net, options.export)
     _, val_set = build_datasets(config)
-    digits, predicted, probabilities = predict(net, val_set, device, config)
-    for sample in range(min(options.count, len(digits))):
-        print(
-            f"sample {sample}  digit {digits[sample]}  predicted {predicted[sample]}  "
-            f"probability {probabilities[sample]:.3f}"
-        )
-    correct = int((predicted == digits).sum())
-    print(f"accuracy {correct / len(digits):.5g}  correct {correct}  val_samples {len(digits)}")
-
-
-def predict(
-    net: nn.Module, dataset: Dataset[Any], device: torch.device, config: Config
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(digits: int64[N], likeliest digits: int64[N], their probabilities in 0..1: float32[N])."""
-    found = []
-    with torch.inference_mode():
-        config = replace(config, workers=0)
-        for images, digits in build_val_loader(dataset, config, 0, 1, collate):
-            # as in training, or the accuracy would be another
-            with torch.autocast(device.type, torch.bfloat16, config.precision == "bf16"):
-                scores = net(images.to(device)).float().cpu()
-            probabilities, predicted = scores.softmax(dim=1).max(dim=1)
-            found.append((digits, predicted, probabilities))
-    digits, predicted, probabilities = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return digits, predicted, probabilities
+    batches = build_val_loader(val_set, replace(config, workers=0), 0, 1, collate)
+    bf16 = config.precision == "bf16"  # as in training, or the metrics would be others
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, bf16):
+        lines = chain.from_iterable(show(net, to_device(batch, device)) for batch in batches)
+        for sample, line in enumerate(islice(lines, options.count)):
+            print(f"sample {sample}  {line}")
+        sums = inference.total(net, loss_sums, batches, device)
+    for name, value in measure(metrics, BEST, sums).items():
+        print(f"val_{name} {value:.5g}", end="  ")
+    print(f"val_samples {len(val_set)}")
 
 
 if __name__ == "__main__":

@@ -83,8 +83,12 @@ def rotated(x: Tensor, turn: Tensor) -> Tensor:
     return torch.cat([low * cos - high * sin, low * sin + high * cos, rest], dim=-1)
 
 
-def build_model(config: Config) -> nn.Module:
-    """int64[B, T] -> float32[B, T, 256], one score per byte that may follow."""
+def build_model(config: Config, new: bool = False) -> nn.Module:
+    """int64[B, T] -> float32[B, T, 256], one score per byte that may follow.
+
+    new: whether a run begins. Read pre-trained weights only then: one that goes on has its own in
+    its checkpoint, and so has predict.py.
+    """
     return GPT(config)
 
 

@@ -43,7 +43,10 @@ def main(options: Options) -> None:
 
 
 def generate(net: nn.Module, options: Options, context: int, device: torch.device) -> bytes:
-    """The prompt, and bytes chosen one after the other; each depends on the `context` before it."""
+    """The prompt, and bytes chosen one after the other; each depends on the `context` before it.
+
+    It is for bytes of text: change it with your data and network.
+    """
     # an empty prompt stands for the beginning of a line
     text = torch.tensor([list(os.fsencode(options.prompt or "\n"))], device=device)
     random = torch.Generator(device).manual_seed(options.seed)
