@@ -20,18 +20,20 @@ COMMANDS = {
     "doctor": "See whether training would start here.",
     "methods": "Compare the four methods.",
     "new": "Make a project in the new folder PATH, or of the git repository that lies there.",
+    "recipe": "Show what to change in a project for work of another kind.",
     "shares": "Show which samples each rank sees, step by step, unshuffled.",
     "status": "Tell what the project in this folder was made with, and what waits.",
     "switch": "Change the method of the project here; your edits and your checkpoints stay.",
     "update": "Bring what is new in scaffold into the project here; your edits stay.",
 }
 # the others hold signals and lock files, which Windows knows otherwise
-ANYWHERE = ("choose", "completion", "methods", "shares")
+ANYWHERE = ("choose", "completion", "methods", "recipe", "shares")
 EXAMPLES = """\b
 Examples:
   scaffold new --method fabric myproj     a project that trains on two GPUs, or on a CPU
   scaffold choose                         which of the four methods
   scaffold shares                         which samples each rank sees, method by method
+  scaffold recipe                         metrics, networks and data of other kinds
   scaffold switch --method torchrun       the project here, trained in another way
   scaffold update                         what is new in scaffold, in the project here
   scaffold status                         what the project here was made with

@@ -44,6 +44,9 @@ def test_the_wheel_carries_the_template_and_nothing_it_left_behind(wheel: Path) 
     own = {name for name in own if not any(part in name for part in ignored.splitlines())}
     assert names == own
     assert "train_fabric.py" in names
+    packed = zipfile.ZipFile(wheel).namelist()
+    recipes = {Path(name).name for name in packed if name.startswith("scaffold/_recipes/")}
+    assert recipes == {path.name for path in (ROOT / "docs/recipes").iterdir()}
     assert not [name for name in names if "cache" in name]
 
 

@@ -1,0 +1,118 @@
+"""Each recipe of docs/recipes, applied to a project of each method and put to work."""
+
+import os
+import re
+from pathlib import Path
+from shutil import copytree, rmtree
+
+import pytest
+
+from config import Config
+from conftest import BIN, ROOT, fork, launch, metrics, represented, run, scaffold, state, train
+from engine.inference import export
+from engine.replicas import checksum
+from model import build_model
+from repositories import call, repository
+from scaffold.catalog.methods import METHODS
+from scaffold.ops import create
+
+PAGES = ROOT / "docs/recipes"
+RECIPES = sorted(path.stem for path in PAGES.glob("*.patch"))
+NEXT = dict(zip(METHODS, [*list(METHODS)[1:], *list(METHODS)[:1]], strict=True))
+# each recipe with one method that stands for the others, and each method for as many recipes
+ONE = [(recipe, list(METHODS)[i % 4]) for i, recipe in enumerate(RECIPES)]
+ALL = [(recipe, method) for recipe in RECIPES for method in METHODS]
+STEPS, RESUMED = 12, 8
+MOST = 75  # lines that a recipe adds
+FLAGS = ("--steps", STEPS, "--checkpoint_every", 4, "--validate_every", 6, "--keep", 4)
+VARYING = {"samples_per_second", "targets_per_second", "peak_memory_mib"}
+
+
+def applied(recipe: str, method: str, folder: Path) -> Path:
+    """A repository with a fresh project of a method and a recipe, and what its page asks for."""
+    create.new(folder, {"project_name": "digits", "method": method, "tracker": "none"}, git=False)
+    repository(folder)
+    if recipe == "lora":  # which predict.py --export writes
+        export(build_model(Config()), folder / "backbone.safetensors")
+    call(folder, "apply", str(PAGES / f"{recipe}.patch"))
+    if recipe == "stream":
+        page = (PAGES / "stream.md").read_text()
+        (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        assert run([str(BIN / "python"), "-c", program], folder).status == 0
+    call(folder, "commit", "--quiet", "--all", "--message", recipe)
+    return folder
+
+
+def without(run_dir: Path, after: int) -> Path:
+    """The run as it was after a step, from which it goes on."""
+    for path in run_dir.glob("checkpoints/step-*"):
+        if int(path.name.removeprefix("step-")) > after:
+            rmtree(path)
+    return run_dir
+
+
+def told(run_dir: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl without what differs from run to run."""
+    return [{key: line[key] for key in line.keys() - VARYING} for line in metrics(run_dir)]
+
+
+@pytest.mark.parametrize(("recipe", "method"), represented(ALL, *ONE))
+def test_a_recipe_trains_goes_on_bit_for_bit_and_under_another_method(
+    recipe: str, method: str, tmp_path: Path
+) -> None:
+    project = applied(recipe, method, tmp_path / "project")
+    chance = () if recipe == "gan" else ("--dropout", 0.1)  # which has no such setting
+    whole = train(project, tmp_path / "whole", *FLAGS, *chance, forked=True)
+    resumed = without(copytree(whole, tmp_path / "resumed"), RESUMED)
+    (project / "backbone.safetensors").unlink(missing_ok=True)  # which no run needs that goes on
+    train(project, resumed, *FLAGS, *chance, forked=True)
+    assert told(resumed) == told(whole)
+    for part, expected in state(whole, STEPS).items():
+        assert checksum(state(resumed, STEPS)[part]) == checksum(expected), part
+
+    shown = fork(["python", "predict.py", "--run_dir", str(whole), "--count", "2"], project)
+    assert shown.status == 0, shown.err
+    assert len(re.findall(r"^sample \d", shown.out, re.MULTILINE)) == 2
+
+    switched = scaffold("switch", "--method", NEXT[method], folder=project)
+    assert switched.status == 0, switched.out + switched.err
+    going_on = launch(project, "--run_dir", without(resumed, RESUMED), *FLAGS, *chance, forked=True)
+    assert f"goes on after step {RESUMED}" in going_on.out, going_on.err
+    assert told(resumed)[-1]["val_loss"] == pytest.approx(told(whole)[-1]["val_loss"], rel=0.2)
+
+
+@pytest.mark.full
+@pytest.mark.long
+@pytest.mark.parametrize(("recipe", "method"), ALL if "SOAK" in os.environ else ONE)
+def test_a_project_with_a_recipe_passes_its_own_tests(
+    recipe: str, method: str, tmp_path: Path
+) -> None:
+    """They train to an end, compare two processes with one, resume, and look at shares."""
+    project = applied(recipe, method, tmp_path / "digits")
+    result = run([str(BIN / "python"), "-m", "pytest", "-q"], project)
+    assert result.status == 0, result.out
+    assert "5 passed" in result.out
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_reads_like_the_project(recipe: str, tmp_path: Path) -> None:
+    project = applied(recipe, "torchrun", tmp_path / "digits")
+    for words in (["format", "--check"], ["check"]):
+        result = run([str(BIN / "ruff"), *words, "."], project)
+        assert result.status == 0, result.out
+
+
+def test_the_list_of_recipes_counts_their_lines_and_names_their_files() -> None:
+    rows = (PAGES / "README.md").read_text().splitlines()
+    for recipe in RECIPES:
+        patch = (PAGES / f"{recipe}.patch").read_text()
+        files = re.findall(r"^diff --git a/(\S+)", patch, re.MULTILINE)
+        added = len(re.findall(r"^\+(?!\+\+ )", patch, re.MULTILINE))
+        gone = len(re.findall(r"^-(?!-- )", patch, re.MULTILINE))
+        assert added <= MOST, recipe
+        assert not [name for name in files if name.startswith("engine/")], recipe
+        assert "train.py" not in files or recipe == "ema"
+        heading = (PAGES / f"{recipe}.md").read_text().splitlines()[0].removeprefix("# ")
+        named = ", ".join(f"`{name}`" for name in files)
+        row = f"| [{recipe}]({recipe}.md) | {heading} | {added} | {gone} | {named} |"
+        assert row in rows, row
