@@ -81,5 +81,5 @@ def largest_difference(a: dict[str, Any], b: dict[str, Any]) -> float:
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a run with the default settings on two processes."""
     run_dir = tmp_path_factory.mktemp("learned")
-    launch("--run_dir", run_dir, "--keep", 4)
+    launch("--run_dir", run_dir, "--keep", 1000)
     return run_dir

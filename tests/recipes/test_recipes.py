@@ -7,11 +7,8 @@ from shutil import copytree, rmtree
 
 import pytest
 
-from config import Config
 from conftest import BIN, ROOT, fork, launch, metrics, represented, run, scaffold, state, train
-from engine.inference import export
 from engine.replicas import checksum
-from model import build_model
 from repositories import call, repository
 from scaffold.catalog.methods import METHODS
 from scaffold.ops import create
@@ -28,12 +25,18 @@ FLAGS = ("--steps", STEPS, "--checkpoint_every", 4, "--validate_every", 6, "--ke
 VARYING = {"samples_per_second", "targets_per_second", "peak_memory_mib"}
 
 
-def applied(recipe: str, method: str, folder: Path) -> Path:
-    """A repository with a fresh project of a method and a recipe, and what its page asks for."""
+def applied(recipe: str, method: str, folder: Path, backbone: int = 1) -> Path:
+    """A repository with a fresh project of a method and a recipe, and what its page asks for.
+
+    backbone: steps that the network of LoRA has learned.
+    """
     create.new(folder, {"project_name": "digits", "method": method, "tracker": "none"}, git=False)
     repository(folder)
-    if recipe == "lora":  # which predict.py --export writes
-        export(build_model(Config()), folder / "backbone.safetensors")
+    if recipe == "lora":
+        run_dir = train(folder, folder / "runs/default", "--steps", backbone, forked=True)
+        words = ["--run_dir", str(run_dir), "--count", "0", "--export", "backbone.safetensors"]
+        exported = fork(["python", "predict.py", *words], folder)
+        assert exported.status == 0, exported.err
     call(folder, "apply", str(PAGES / f"{recipe}.patch"))
     if recipe == "stream":
         page = (PAGES / "stream.md").read_text()
@@ -88,7 +91,7 @@ def test_a_project_with_a_recipe_passes_its_own_tests(
     recipe: str, method: str, tmp_path: Path
 ) -> None:
     """They train to an end, compare two processes with one, resume, and look at shares."""
-    project = applied(recipe, method, tmp_path / "digits")
+    project = applied(recipe, method, tmp_path / "digits", backbone=100)
     result = run([str(BIN / "python"), "-m", "pytest", "-q"], project)
     assert result.status == 0, result.out
     assert "5 passed" in result.out
@@ -107,8 +110,8 @@ def test_the_list_of_recipes_counts_their_lines_and_names_their_files() -> None:
     for recipe in RECIPES:
         patch = (PAGES / f"{recipe}.patch").read_text()
         files = re.findall(r"^diff --git a/(\S+)", patch, re.MULTILINE)
-        added = len(re.findall(r"^\+(?!\+\+ )", patch, re.MULTILINE))
-        gone = len(re.findall(r"^-(?!-- )", patch, re.MULTILINE))
+        lines = [line for line in patch.splitlines() if not line.startswith(("+++ ", "--- "))]
+        added, gone = (sum(line.startswith(sign) for line in lines) for sign in "+-")
         assert added <= MOST, recipe
         assert not [name for name in files if name.startswith("engine/")], recipe
         assert "train.py" not in files or recipe == "ema"
