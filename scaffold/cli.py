@@ -86,7 +86,9 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(USAGE)
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "scaffold"
+        # what is wrong with an option's value has no context
+        command = [word for word in sys.argv[1:] if word in COMMANDS][:1]
+        where = error.ctx.command_path if error.ctx else " ".join(["scaffold", *command])
         fail(
             stdout,
             error,

@@ -25,11 +25,12 @@ def doctor(python: str | None, as_json: bool) -> None:
     from scaffold.ops.doctor.project import look_at
 
     signals.hold()
-    method, here = look_at(Path.cwd())
+    method, needs, here = look_at(Path.cwd())
     found = []
     # on a terminal, of what takes seconds
     waiting = partial(click.echo, err=True) if sys.stderr.isatty() else lambda _: None
-    for finding in chain(here, findings(python or python_of_training(), method, waiting)):
+    python = python or python_of_training()
+    for finding in chain(here, findings(python, method, needs, waiting)):
         found.append(finding)
         if not as_json:
             click.echo(f"{finding.state:5}{finding.name:8}{printable(finding.fact)}")

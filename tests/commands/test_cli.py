@@ -339,3 +339,10 @@ def test_the_list_of_commands_says_of_each_what_its_help_begins_with() -> None:
     for name, words in COMMANDS.items():
         command = getattr(import_module(f"scaffold.commands.{name}"), name)
         assert command.get_short_help_str(300).startswith(words.rstrip(".")), name
+
+
+@pytest.mark.parametrize("words", [("switch", "--method"), ("shares", "--ranks"), ("recipe", "-x")])
+def test_a_wrong_option_hints_at_the_help_of_its_command(words: tuple[str, ...]) -> None:
+    result = scaffold(*words)
+    assert result.err.endswith(f"\nhint: scaffold {words[0]} --help\n")
+    assert (result.status, result.out) == (2, "")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cost
-from conftest import BIN, scaffold
+from conftest import BIN, run, scaffold
 from repositories import write
 from scaffold.ops.doctor import checks, machine, variables
 from scaffold.ops.doctor.finding import Finding
@@ -149,9 +149,30 @@ def test_what_a_method_lacks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = checks.check_packages(without, "accelerate", BIN)
     assert (finding.state, finding.fact) == ("fail", "accelerate has no accelerate")
     monkeypatch.setenv("PATH", "/nowhere")
+    without = GOOD | {"packages": GOOD["packages"] | {"tomlkit": None, "cattrs": None}}
+    (finding,) = checks.check_packages(without, "spawn", BIN)
+    assert (finding.state, finding.fact) == ("fail", "spawn has no cattrs, tomlkit")
     (finding,) = checks.check_packages(GOOD, "torchrun", Path("/nowhere"))
     assert finding.state == "fail"
-    assert len(list(checks.check_packages(without, None, BIN))) == 4
+    assert len(list(checks.check_packages(GOOD, None, BIN))) == 4
+
+
+def test_the_packages_of_a_project_are_those_that_it_lists(
+    projects: dict[str, Path], tmp_path: Path
+) -> None:
+    root = shutil.copytree(projects["fabric"], tmp_path / "project")
+    path = root / "pyproject.toml"
+    always = {"cattrs", "numpy", "tomlkit", "torch", "tqdm", "tyro", "tensorboard"}
+    assert {*look_at(root)[1]} == {*always, "lightning"}
+    more = 'dependencies = [\n    "no.such-thing[x]>=1",\n    "on-windows; os_name == \'nt\'",'
+    path.write_text(path.read_text().replace("dependencies = [", more, 1))
+    told = json.loads(scaffold("doctor", "--json", folder=root).out)
+    assert [one["fact"] for one in told["findings"] if one["name"] == "method"] == [
+        "fabric has no no.such-thing"
+    ]
+    for text in ("[project", "[project]\nname = 1", "[project]\ndependencies = 1"):
+        path.write_text(text)
+        assert look_at(root)[1] == []
 
 
 def test_limits_of_the_machine_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +248,7 @@ def test_a_project_with_safe_path_is_told(
     before = Path(cost._imports).stat().st_size
     for key, value in cost.COUNTED.items():
         monkeypatch.setenv(key, value)
-    found = {f.name: f for f in checks.findings(str(BIN / "python"), "spawn", told.append)}
+    found = {f.name: f for f in checks.findings(str(BIN / "python"), "spawn", [], told.append)}
     assert found["path"].state == "fail"
     assert found["ranks"].state == "ok", found["ranks"]
     assert found["cores"].fact.startswith(f"{len(os.sched_getaffinity(0))} of ")
@@ -252,9 +273,9 @@ def test_what_hinders_a_project_is_told(
     projects: dict[str, Path], tmp_path: Path, name: str, text: str, state: str, fact: str
 ) -> None:
     root = shutil.copytree(projects["torchrun"], tmp_path / "project")
-    assert look_at(root) == ("torchrun", [])
+    assert look_at(root)[::2] == ("torchrun", [])
     write(root, {"test.py": "", "tests/types.py": "", name: text})
-    (found,) = look_at(root)[1]
+    (found,) = look_at(root)[2]
     assert (found.name, found.state) == ("project", state)
     assert fact in found.fact
     assert found.remedy
@@ -299,3 +320,15 @@ def test_processes_that_cannot_add_up_are_told() -> None:
     assert checks.check_ranks(told).state == "ok"
     for wrong in (told | {"sum": 2}, {"error": "no answer in 30 s"}):
         assert checks.check_ranks(wrong).state == "fail"
+
+
+@pytest.mark.full
+def test_a_machine_without_a_loopback_device_is_told_in_seconds(tmp_path: Path) -> None:
+    apart = ["unshare", "--map-root-user", "--net"]
+    if run([*apart, "true"]).status:
+        pytest.skip("no namespace may be made here")
+    begin = time.monotonic()
+    result = run([*apart, str(BIN / "scaffold"), "doctor"], tmp_path)
+    assert "127.0.0.1 gave no answer in 5 s: is the loopback device up?" in result.out
+    assert result.status == 1
+    assert time.monotonic() - begin < 100  # 120 s is what a Python that hangs has

@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,16 @@ def python_of_training() -> str:
 
 
 def findings(
-    python: str, method: str | None, waiting: Callable[[str], None] = lambda _: None
+    python: str,
+    method: str | None,
+    needs: Sequence[str] = (),
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Finding]:
     """All checks in turn; method: that of the project here, or None outside of one.
 
-    waiting: is told what takes long.
+    needs: the packages of the project. waiting: is told what takes long.
     """
-    with Program([python, str(HERE / "facts.py"), str(root() / RESOURCES)]) as program:
+    with Program([python, str(HERE / "facts.py"), str(root() / RESOURCES), *needs]) as program:
         yield from variables.findings(method)
         yield machine.check_git()
         yield machine.check_host()
@@ -164,11 +167,14 @@ def check_gpus(gpus: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def check_packages(facts: dict[str, Any], method: str | None, scripts: Path) -> Iterator[Finding]:
-    """The packages of the project's method, and its launcher; outside of a project, all methods."""
+    """The packages of the project, and its launcher; outside of one, those of all methods."""
     packages: dict[str, str | None] = facts["packages"]
     for name in METHODS if method is None else (method,):
-        needs = [*(("numpy", "tqdm", "tyro") if method else ()), METHODS[name].requires]
-        missing = [package for package in needs if package and not packages[package]]
+        library = METHODS[name].requires
+        # torch is told by itself; of two methods' libraries the project's is one
+        others = {"torch", *(other.requires for other in METHODS.values())}
+        needs = [*(packages.keys() - others if method else ()), *([library] if library else ())]
+        missing = sorted(package for package in needs if not packages[package])
         program = METHODS[name].launch.split()[0]
         beside = (scripts / program).exists() or shutil.which(program)
         if program != "python" and not beside:

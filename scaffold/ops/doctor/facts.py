@@ -20,14 +20,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PACKAGES = ("torch", "numpy", "tqdm", "tyro", "lightning", "accelerate")
-WAIT = 30  # seconds that the two processes have
+WAIT, STORE_WAIT = 30, 5  # seconds that the two processes have, and that a port has
 NUMBERS = 2**20  # float32: 4 MiB
 
 
 def packages() -> dict[str, str | None]:
-    """The version of each package that a project may need; None where it is not installed."""
+    """The version of each package that a project needs or may; None where it is not installed."""
     found: dict[str, str | None] = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *sys.argv[2:]):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -105,10 +105,20 @@ def start_ranks() -> tuple[Any, Any]:
     ports, results = context.SimpleQueue(), context.SimpleQueue()
     ranks = mp.start_processes(work, (ports, results), nprocs=2, join=False, start_method=method)
     # only now: it has a thread. It lives as long as somebody has it
-    ranks.store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    wait = timedelta(seconds=STORE_WAIT)
+    try:
+        ranks.store = dist.TCPStore("127.0.0.1", 0, None, True, wait, wait_for_workers=False)
+    except dist.DistError:
+        end(ranks)
+        return ranks, None
     for _ in range(2):
         ports.put(ranks.store.port)
     return ranks, results
+
+
+def end(ranks: Any) -> None:
+    for process in ranks.processes:
+        process.kill()
 
 
 def result_of(ranks: Any, results: Any) -> dict[str, Any]:
@@ -116,12 +126,13 @@ def result_of(ranks: Any, results: Any) -> dict[str, Any]:
 
     `error` where they could not.
     """
-    end = time.monotonic() + WAIT
+    if results is None:
+        return {"error": f"127.0.0.1 gave no answer in {STORE_WAIT} s: is the loopback device up?"}
+    until = time.monotonic() + WAIT
     try:
-        while not ranks.join(max(0, end - time.monotonic())):
-            if time.monotonic() >= end:
-                for process in ranks.processes:
-                    process.kill()
+        while not ranks.join(max(0, until - time.monotonic())):
+            if time.monotonic() >= until:
+                end(ranks)
                 return {"error": f"no answer in {WAIT} s"}
     except Exception as error:  # what a rank has raised, or its signal
         return {"error": str(error).strip().splitlines()[-1]}

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,17 +17,27 @@ MARKER = re.compile(rb"^<{7} ", re.MULTILINE)
 HARMLESS = {"test"}  # what a team may call a file, for nothing imports that module of Python
 
 
-def look_at(folder: Path) -> tuple[str | None, list[Finding]]:
-    """The method of the project that a folder lies in, if that is known, and what hinders it."""
+def look_at(folder: Path) -> tuple[str | None, list[str], list[Finding]]:
+    """Of the project that a folder lies in: method, if it is known; packages; what hinders it."""
     try:
         root = find_project(folder)
     except ScaffoldError:  # in no project: all methods are looked at
-        return None, []
+        return None, [], []
     found = [*_conflicts(root), *_hidden(root)]
     try:
-        return read_answers(root).values["method"], found
+        return read_answers(root).values["method"], _needs(root), found
     except ScaffoldError as error:  # training does not need the answers
-        return None, [*found, Finding("project", "warn", error.fact, error.remedy)]
+        return None, [], [*found, Finding("project", "warn", error.fact, error.remedy)]
+
+
+def _needs(root: Path) -> list[str]:
+    """The packages that pyproject.toml lists, for any system; none where a team lists them else."""
+    try:
+        listed = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+        lines = [line for line in listed["project"]["dependencies"] if ";" not in line]
+        return [found[0] for line in lines if (found := re.match(r"[\w.-]+", line))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _conflicts(root: Path) -> Iterator[Finding]:
