@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from dataclasses import fields
 from functools import reduce
 from typing import Any, get_type_hints
 
@@ -13,6 +14,19 @@ from config import RANGES, Config
 from engine import run_dir, variables
 from engine.converter import choices
 from engine.plain import defaults
+
+# what engine/ and train.py ask of Config
+ASKED = "accumulate async_save check checkpoint_every clip compile devices fresh_optimizer "
+ASKED += "global_batch_size keep log_every micro_batch_size nodes precision processes profile "
+ASKED += "run_dir seed step_timeout steps validate_every workers"
+
+
+def missing() -> list[tuple[str, str]]:
+    """What Config lacks, as one that a team has kept at an update: (fact, remedy) each."""
+    there = {field.name for field in fields(Config)} | {*dir(Config)}
+    remedy = "add it there, as it stands in a fresh project: scaffold new ../fresh"
+    lacks = [name for name in ASKED.split() if name not in there]
+    return [(f"Config in config.py has no `{name}`, which engine/ reads", remedy) for name in lacks]
 
 
 def device_problems(config: Config) -> list[tuple[str, str]]:

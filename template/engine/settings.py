@@ -16,7 +16,7 @@ import tyro
 from config import Config
 from engine import launcher, variables
 from engine.errors import is_first, leave_if
-from engine.limits import device_problems, problems
+from engine.limits import device_problems, missing, problems
 from engine.plain import UNSET, defaults, made, plain, without_none
 
 # they say where and how a run is done and not what it does, so they are not saved with it
@@ -34,6 +34,7 @@ def parse(sizes: bool = True) -> Config:
     # what starts processes asks for it, and the pdb of Python 3.11 and 3.12 leaves it out
     vars(sys.modules["__main__"]).setdefault("__spec__", None)
     leave_if(variables.problems(), status=1)
+    leave_if(missing())
     launcher.leave_old_store()
     flags = sys.argv[1:]
     file = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)

@@ -1,8 +1,9 @@
 """The settings of a run: where they come from, and that wrong ones start nothing."""
 
+import re
 import sys
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import Config
-from conftest import BIN, MODULES, environment, fork, launch, metrics, run, train
+from conftest import BIN, MODULES, TEMPLATE, environment, fork, launch, metrics, run, train
+from engine import limits
 from engine.limits import problems
 from engine.settings import parse
 from scaffold.catalog.methods import METHODS
+
+ASK = re.compile(r"\bconfig\.(?!py\b|toml\b)([a-z_]+)")
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(
@@ -169,3 +173,20 @@ def test_a_program_runs_in_a_debugger(projects: dict[str, Path], method: str) ->
     result = run(command, projects[method], env=environment())
     assert "The program finished" in result.out, result.out + result.err
     assert f"step 1 rank {max(processes, 1) - 1}: " in result.out
+
+
+def test_a_config_that_lacks_what_the_engine_asks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that a team has kept at an update."""
+    assert limits.missing() == []
+    kept = [(f.name, f.type, f) for f in fields(Config) if f.name != "fresh_optimizer"]
+    monkeypatch.setattr(limits, "Config", make_dataclass("Config", kept))
+    assert [fact for fact, _ in limits.missing()] == [
+        f"Config in config.py has no `{name}`, which engine/ reads"
+        for name in ("accumulate", "fresh_optimizer", "nodes", "processes")
+    ]
+
+
+def test_what_the_engine_asks_of_a_config_is_listed() -> None:
+    files = [*(TEMPLATE / "engine").glob("*.py"), *TEMPLATE.glob("train_*.py")]
+    asked = {name for path in files for name in ASK.findall(path.read_text())}
+    assert asked == {*limits.ASKED.split()}
