@@ -54,6 +54,7 @@ def open_store() -> dist.TCPStore:
         left = f"of an older launch: unset LOCAL_RANK {variables.TORCHRUN} {variables.LAUNCHER}"
         remedy = f"python train.py --devices 2, which nothing else starts; {left}"
         leave_if([("train.py starts its processes itself", remedy)])
+    leave_if(variables.profiled())
     os.environ[variables.LAUNCHER] = str(os.getpid())
     signals.deafen()  # the ranks that are started now, too, until they can answer
     listener = socket.create_server(("127.0.0.1", 0))

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from dataclasses import fields
 from functools import reduce
 from typing import Any, get_type_hints
@@ -40,10 +39,8 @@ def device_problems(config: Config) -> list[tuple[str, str]]:
     if launched and asked not in (0, launched):
         remedy = f"torchrun --standalone --nproc-per-node {asked} train.py"
         return [(f"devices `{asked}`, but processes here: {launched}", remedy)]
-    started_by = getattr(sys.modules["__main__"].__spec__, "name", "")
-    if not launched and config.processes > 1 and started_by in ("cProfile", "profile", "trace"):
-        fact = f"{started_by} runs this program, and its ranks could not be started"
-        return [(fact, "start it without; --profile 2:3 shows where the time goes")]
+    if not launched and config.processes > 1 and (found := variables.profiled()):
+        return found
     total = int(os.environ.get("WORLD_SIZE", config.processes * config.nodes))
     if total != config.processes * config.nodes:
         fact = (

@@ -7,6 +7,7 @@ else; and libraries have some that say other than the settings of a run. None of
 import os
 import re
 import socket
+import sys
 from pathlib import Path
 
 LAUNCHER = "LAUNCHER_PID"  # set by a launcher of this project for the ranks that it starts
@@ -108,3 +109,12 @@ def agent_is_gone() -> bool:
     except OSError:  # of another machine; torch will say more
         return False
     return False
+
+
+def profiled() -> list[tuple[str, str]]:
+    """Why this program cannot start ranks, where another is the one that Python runs."""
+    name = getattr(sys.modules["__main__"].__spec__, "name", "")
+    if name not in ("cProfile", "profile", "trace"):
+        return []
+    fact = f"{name} runs this program, and its ranks could not be started"
+    return [(fact, "start it without; --profile 2:3 shows where the time goes")]
