@@ -4,6 +4,8 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from conftest import (
     train,
     weights,
 )
-from engine import agreement, launcher, variables
+from engine import agreement, distributed, launcher, variables
 from engine.errors import Refusal, is_first, leave_if
 from engine.limits import device_problems
 from scaffold.catalog.methods import METHODS
@@ -180,10 +182,19 @@ def test_who_has_no_launcher_speaks(
     assert capsys.readouterr().err == "error: wrong\nhint: do it\n"
 
 
-# Fabric trains alone in the process that was started; of mp.spawn's a rank is always another one
-@pytest.mark.parametrize(
-    ("method", "devices"), represented([("spawn", "1"), ("fabric", "2")], ("fabric", "2"))
-)
+def test_a_profiler_that_runs_the_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fabric trains alone in the process that was started; of mp.spawn a rank is always another."""
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", ModuleSpec("cProfile", None))
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert device_problems(replace(Config(), devices=2)) == variables.profiled() != []
+    assert device_problems(replace(Config(), devices=1)) == []
+    with pytest.raises(Refusal):
+        distributed.open_store()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("method", "devices"), [("spawn", "1"), ("fabric", "2")])
 def test_a_profiler_that_runs_the_program_would_be_what_each_rank_runs(
     projects: dict[str, Path], method: str, devices: str
 ) -> None:

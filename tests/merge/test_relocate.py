@@ -338,7 +338,7 @@ def test_old_copies_packages_and_links_of_a_team_are_theirs(project: Callable[..
     assert "engine/memmap.py" not in after
 
 
-@settings(max_examples=examples(3, 10, 200))
+@settings(max_examples=examples(2, 10, 200))
 @given(data=st.data())
 def test_whatever_a_team_wrote_is_there_after_the_files_have_moved(
     rendered: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -28,7 +28,7 @@ from scaffold.template.source import template_folder
 from scaffold.template.verify import verify
 
 SOAK = "SOAK" in os.environ
-MOMENTS, RACES = examples(12, 12, 200), examples(3, 5, 50)
+MOMENTS, RACES = examples(8, 12, 200), examples(2, 5, 50)
 SIZES = range(4, 1000, 20) if SOAK else (4, 300, 500, 650)  # KiB of a disk; 700 are enough
 NEW = [str(BIN / "scaffold"), "new", "--project-name", "digits"]
 # the command line with a template that lies in ../installed, as one of a wheel

@@ -4,6 +4,7 @@ The launches of a tracker are shared by its tests; MLflow's store alone takes 7 
 """
 
 import json
+import multiprocessing
 import os
 import struct
 import sys
@@ -15,15 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto.wandb_internal_pb2 import Record
 
-from conftest import TEMPLATE, environment, fork, launch, make, metrics, run, train
+from conftest import TEMPLATE, fork, launch, make, metrics, train
 
 # mlflow reports its own use to its makers, from its import on
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-
-import mlflow
 
 # what SQLAlchemy 2.1 says about mlflow 3.17
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -80,6 +77,8 @@ def logged(run_dir: Path) -> Curves:
 
 
 def test_tensorboard_shows_each_step_once_with_the_value_of_metrics_jsonl(trained: Trained) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     run_dir = trained("tensorboard")
     events = EventAccumulator(str(run_dir)).Reload()
     shown = {
@@ -98,6 +97,8 @@ def test_tensorboard_shows_each_step_once_with_the_value_of_metrics_jsonl(traine
 
 
 def test_mlflow_has_one_run_with_each_step_and_the_settings(trained: Trained) -> None:
+    import mlflow
+
     run_dir = trained("mlflow")
     client = mlflow.MlflowClient(f"sqlite:///{run_dir.parent}/mlflow.db")
     experiments = {found.name: found.experiment_id for found in client.search_experiments()}
@@ -117,13 +118,31 @@ def test_mlflow_has_one_run_with_each_step_and_the_settings(trained: Trained) ->
     assert only.data.tags == {"mlflow.runName": "default", "steps": "30"}
 
 
+def track(project: Path, name: str) -> None:
+    """Begin a run, as train.py does."""
+    os.chdir(project)
+    os.environ.update(OWN)
+    sys.path.insert(0, str(project))
+    sys.modules.pop("tracker", None)
+    from config import Config
+    from tracker import Tracker
+
+    run_dir = Path("runs", name)
+    run_dir.mkdir(parents=True)
+    Tracker(Config(run_dir=run_dir), 0)
+
+
 def test_two_mlflow_runs_that_come_first_together_share_one_store(tmp_path: Path) -> None:
+    import mlflow
+
     project = make(tmp_path / "digits", "torchrun", tracker="mlflow")
-    code = "run_dir = Path(sys.argv[1]); run_dir.mkdir(); Tracker(Config(run_dir=run_dir), 0)"
-    line = f"{sys.executable} -c 'import sys; from tracker import *; {code}'"
-    both = f"mkdir runs; {line} runs/a & first=$!; {line} runs/b; wait $first"
-    result = run(both, project, env=environment(**OWN))
-    assert result.status == 0, result.err
+    forked = multiprocessing.get_context("fork")  # they have mlflow already
+    runs = [forked.Process(target=track, args=(project, name)) for name in ("a", "b")]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+        assert run.exitcode == 0
     client = mlflow.MlflowClient(f"sqlite:///{project}/runs/mlflow.db")
     assert len(client.search_runs(["1"])) == 2
 
@@ -217,11 +236,13 @@ def test_a_project_has_the_file_and_library_of_its_tracker_alone(
     assert not any(other in (project / "pyproject.toml").read_text() for other in others)
 
 
-def records(path: Path) -> Iterator[Record]:
+def records(path: Path) -> Iterator[Any]:
     """What a .wandb file holds: after 7 bytes, blocks of 32 KiB as in LevelDB's log format.
 
     A piece is (CRC32, length, kind) in 7 bytes, then its bytes; kinds 1 and 4 end a record.
     """
+    from wandb.proto.wandb_internal_pb2 import Record
+
     data, place, whole = path.read_bytes(), 7, b""
     while place + 7 <= len(data):
         left = 32768 - place % 32768
