@@ -1,5 +1,6 @@
 """Each recipe of docs/recipes, applied to a project of each method and put to work."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -98,6 +99,41 @@ def test_a_project_with_a_recipe_passes_its_own_tests(
     result = run([str(BIN / "python"), "-m", "pytest", "-q"], project)
     assert result.status == 0, result.out
     assert "5 passed" in result.out
+
+
+# transformers 5.24 in its forward pass, torch 2.13 as AveragedModel sends its count to the device
+LIBRARIES_WAIT = {"transformers", "ema"}
+COUNTED = """
+import torch
+from model import loss_sums, metrics
+
+digits = torch.full((301,), 3)
+scores = torch.nn.functional.one_hot(digits, 10).float().requires_grad_()
+known = [torch.zeros_like(digits)] if RECIPE == "sources" else []
+with torch.autocast("cpu", torch.bfloat16):
+    sums = loss_sums(torch.nn.Identity(), [scores, digits, *known])
+found = {name: torch.as_tensor(value).detach().double() for name, value in sums.items()}
+print("accuracy", metrics(found)["accuracy"])
+"""
+
+
+@pytest.mark.parametrize("recipe", ["metrics", "sources"])
+def test_counts_of_a_recipe_are_exact_in_bfloat16(recipe: str, tmp_path: Path) -> None:
+    """Which has 8 bits: a count above 256 would be rounded."""
+    project = applied(recipe, "torchrun", tmp_path / "digits")
+    (project / "counted.py").write_text(COUNTED.replace("RECIPE", repr(recipe)))
+    ended = fork(["python", "counted.py"], project)
+    assert ended.status == 0, ended.err
+    assert ended.out == "accuracy 1.0\n"
+
+
+@pytest.mark.parametrize("recipe", represented(sorted({*RECIPES} - LIBRARIES_WAIT), "metrics"))
+def test_no_rank_waits_for_its_device_with_a_recipe(recipe: str, tmp_path: Path) -> None:
+    """As engine/test_waits.py shows of a fresh project."""
+    project = applied(recipe, "torchrun", tmp_path / "digits")
+    ended = fork(["python", str(ROOT / "tests/waits.py")], project)
+    assert ended.status == 0, ended.err
+    assert json.loads(ended.out.splitlines()[-1])["waits"] == []
 
 
 def test_the_list_of_recipes_counts_their_lines_and_names_their_files() -> None:
