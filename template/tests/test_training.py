@@ -10,8 +10,8 @@ from conftest import largest_difference, launch, metrics, state
 FLAGS = ["--steps", 60, "--validate_every", 25]
 FLAGS += ["--dropout", 0.1] if hasattr(Config, "dropout") else []
 # the largest difference of a weight after 50 steps between two processes and one. Yours may differ
-# for a good reason: dropout draws and batch norm averages rank by rank, and ReLU or max pooling
-# turn rounding into more. Compare the losses in metrics.jsonl then.
+# for a good reason: dropout draws, batch norm averages and a contrastive loss compares by rank,
+# and ReLU or max pooling turn rounding into more. Compare the losses in metrics.jsonl then.
 CLOSE = 1e-5
 
 

@@ -52,8 +52,12 @@ def main(options: Options) -> None:
     bf16 = config.precision == "bf16"  # as in training, or the metrics would be others
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, bf16):
         lines = chain.from_iterable(show(net, to_device(batch, device)) for batch in batches)
-        for sample, line in enumerate(islice(lines, options.count)):
-            print(f"sample {sample}  {line}")
+        try:
+            for sample, line in enumerate(islice(lines, options.count)):
+                print(f"sample {sample}  {line}")
+        except Exception as error:
+            error.add_note("hint: show in predict.py is for digits: change it with your data")
+            raise
         sums = inference.total(net, loss_sums, batches, device)
     for name, value in measure(metrics, BEST, sums).items():
         print(f"val_{name} {value:.5g}", end="  ")
