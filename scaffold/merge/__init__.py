@@ -12,6 +12,7 @@ three_way    the merge: old render, new render, project
 lists        settles imports and dependencies that stand side by side
 soundness    whether what was merged parses, and what it names
 imports      whether what is imported is there
+look_alikes  what is like a file that it has changed, and stays
 changes      the files that it has changed
 apply        puts them into the project itself
 checkout     lets git write them, beside it

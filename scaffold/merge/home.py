@@ -1,5 +1,6 @@
 """Where the modules of a project lie, and how its code calls them."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,8 +45,8 @@ def find_home(sources: dict[str, bytes], ours: set[str]) -> Home:
     """The home of a project. sources: its Python files; ours: the modules that the template made.
 
     Of several folders with modules of ours it is one that has at least half as many as any; the
-    others may be copies that a team keeps. What other code imports is none, nor what lies in `src/`
-    or nearest to the root.
+    others may be copies that a team keeps. What other code imports or has the path of is none, nor
+    what lies in `src/` or nearest to the root.
     """
     folders = Counter(str(path.parent) for path in map(PurePosixPath, sources) if path.stem in ours)
     many = [name for name, count in folders.items() if 2 * count >= max(folders.values())]
@@ -86,11 +87,16 @@ def _called(folder: str, called: set[str], ours: set[str]) -> str:
 
 
 def _is_named(folder: str, sources: dict[str, bytes], ours: set[str]) -> bool:
-    """Whether code that lies elsewhere imports modules of ours from a folder."""
+    """Whether code that lies elsewhere imports modules of ours from a folder, or has its path."""
     word = folder.rpartition("/")[2].encode()
     elsewhere = [
         n for n, code in sources.items() if word in code and not n.startswith(f"{folder}/")
     ]
+    path = re.compile(
+        rb"[\"']%s[/\"']" % re.escape(folder.encode())
+    )  # as tests that start train.py
+    if any(path.search(sources[name]) for name in elsewhere):
+        return True
     found = (each for name in elsewhere for each in imported(sources[name]))
     return bool(_called(folder, {name for name, dots in found if not dots}, ours))
 

@@ -23,9 +23,8 @@ from scaffold.merge.codemod.rewrite import UNREADABLE, rewritten
 from scaffold.merge.collisions import PLAIN
 from scaffold.merge.home import Dots, Home, file_of, find_dots, find_home
 from scaffold.merge.launch_lines import TOLD_IN, follow
-from scaffold.merge.sandbox import Copy, contents, names_in, rearranged
+from scaffold.merge.sandbox import Copy, contents, names_in, other_projects, rearranged
 from scaffold.merge.three_way import Outcome
-from scaffold.template.answers import FILE
 from scaffold.template.renames import Name, Renames
 
 
@@ -47,7 +46,7 @@ def relocate(copy: Copy, old: Path, new: Path, renames: Renames) -> Relocated:
     ours = {Path(name).stem for name in files_in(old) if name.endswith(".py") and "/" not in name}
     made = {Home().module(name) for name in files_in(old) if name.endswith(".py")}
     renames = renames.within(made)
-    others, modes = _other_projects(copy), {n: mode for n, (mode, *_) in copy.entries.items()}
+    others, modes = other_projects(copy), {n: mode for n, (mode, *_) in copy.entries.items()}
     wanted = [n for n, mode in modes.items() if _is_code(n, mode) and not n.startswith(others)]
     sources = contents(copy, wanted)
     home = find_home(sources, ours)
@@ -126,11 +125,6 @@ def _defined(old: Path, renames: Renames, home: Home) -> dict[str, set[str]]:
             stands |= {getattr(target, "id", getattr(target, "name", "")) for target in targets}
         found[module] = found[home.module(f"{home.folder}{module}.py")] = stands - {""}
     return found
-
-
-def _other_projects(copy: Copy) -> tuple[str, ...]:
-    """The folders of projects of their own within a project: what lies there is not its code."""
-    return tuple(name.removesuffix(FILE) for name in copy.entries if name.endswith(f"/{FILE}"))
 
 
 def _is_code(name: str, mode: str) -> bool:
@@ -227,7 +221,7 @@ def note_moves(followed: Relocated, outcome: Outcome, new: Path) -> None:
         return
     copy, package = followed.copy, f"{followed.home.package}.".lstrip(".")
     modules = {a: b for a, b in followed.renames.modules.items() if a.startswith(package)}
-    others = _other_projects(copy)
+    others = other_projects(copy)
     for name in names_in(copy):
         path, ours = copy.folder / name, new / name
         if path.is_symlink():

@@ -12,6 +12,7 @@ from pathlib import Path
 from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.repository import Place
 from scaffold.git.run import ALONE, NOBODY, ask
+from scaffold.template.answers import FILE
 
 
 @dataclass(frozen=True)
@@ -137,3 +138,8 @@ def names_in(copy: Copy, index: str | None = None) -> list[str]:
     """The files in the copy, or those in the tree of tree_of(), by the name of its index."""
     variables = beside(copy, index) if index else {}
     return list(filter(None, copy.ask("ls-files", "-z", **variables).split("\0")))
+
+
+def other_projects(copy: Copy) -> tuple[str, ...]:
+    """The folders of projects of their own within a project: what lies there is not its code."""
+    return tuple(name.removesuffix(FILE) for name in copy.entries if name.endswith(f"/{FILE}"))

@@ -18,6 +18,7 @@ from scaffold.merge.apply import apply, check
 from scaffold.merge.changes import Change
 from scaffold.merge.collisions import check_hidden
 from scaffold.merge.formatter import habits
+from scaffold.merge.look_alikes import look_alikes
 from scaffold.merge.preflight import check_kept, ready
 from scaffold.merge.sandbox import Copy, copy_of
 from scaffold.merge.team_settings import has_settings, leave
@@ -137,7 +138,9 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
             outcome = merge(copy, old, new, move.message)
         outcome.notes += formatted.notes(outcome.conflicts, has_settings(place, copy))
         check_hidden(place.root, old, new)
-        yield place, copy, outcome, tell(copy, outcome)
+        found = tell(copy, outcome)
+        outcome.notes += look_alikes(copy, old, new, {change.name for change in found})
+        yield place, copy, outcome, found
 
 
 def _has_left(copy: Copy, old: Path) -> bool:

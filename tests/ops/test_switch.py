@@ -384,7 +384,45 @@ def test_what_a_team_keeps_beside_its_package_is_not_switched(
     assert {"src/digits/train.py", "src/digits/shares.py"} <= {*outcome.changed}
     apart = [n for n in before if n.startswith(("archive/", "copies/", "baseline/"))]
     assert not outcome.conflicts
+    told = [f"`{folder}/{{0}}.py`" for folder in ("archive", "copies/digits")]
+    line = f"like the old `src/digits/{{0}}.py`, and as before: {', '.join(told)}"
+    assert outcome.notes[-2:] == [line.format("shares"), line.format("train")]
     assert [name for name in apart if content(root)[name] != before[name]] == []
+
+
+def test_a_flat_folder_is_told_from_its_copy_by_the_tests_that_start_its_programs(
+    quick: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = quick(tmp_path / "project", method="torchrun")
+    assert run("mkdir training && git mv *.py engine training/", root).status == 0
+    shutil.copytree(root / "training", root / "archive")
+    path = root / "tests/conftest.py"
+    text = path.read_text()
+    assert "PROJECT / program" in text
+    path.write_text(text.replace("PROJECT / program", 'PROJECT / "training" / program'))
+    commit(root)
+    outcome = carry_out(switching(root, "fabric"))
+    assert {"training/train.py", "training/shares.py"} <= {*outcome.changed}
+    assert (
+        outcome.notes[-1] == "like the old `training/train.py`, and as before: `archive/train.py`"
+    )
+
+
+def test_a_variant_that_git_does_not_follow_is_told(
+    quick: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = quick(tmp_path / "project", method="spawn")
+    code = (root / "train.py").read_text()
+    lines = {
+        name: code.replace("    accumulate =", f"    size = {n}\n    accumulate =", 1)
+        for n, name in enumerate(("train_big.py", "train_small.py"))
+    }
+    (root / "train.py").unlink()
+    write(root, lines)
+    commit(root)
+    outcome = carry_out(switching(root, "accelerate"))
+    (stays,) = lines.keys() - {*outcome.changed}
+    assert outcome.notes[-1:] == [f"like the old `train.py`, and as before: `{stays}`"]
 
 
 def test_programs_side_by_side_in_a_folder_are_started_there(
