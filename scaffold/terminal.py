@@ -32,6 +32,12 @@ def ask(
             return answer
 
 
+def waiting(what: str) -> None:
+    """Tell on a terminal what takes seconds."""
+    if sys.stderr.isatty():
+        click.echo(what, err=True)
+
+
 def show_json(result: Any) -> None:
     """Print a result as JSON."""
     import json  # only here: every command would start more slowly

@@ -1,7 +1,6 @@
 """`scaffold doctor`: whether training would start on this machine."""
 
 import sys
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import click
 
 from scaffold import signals
 from scaffold.errors import FAILURE
-from scaffold.terminal import show_json
+from scaffold.terminal import show_json, waiting
 
 
 @click.command()
@@ -27,8 +26,6 @@ def doctor(python: str | None, as_json: bool) -> None:
     signals.hold()
     method, needs, here = look_at(Path.cwd())
     found = []
-    # on a terminal, of what takes seconds
-    waiting = partial(click.echo, err=True) if sys.stderr.isatty() else lambda _: None
     python = python or python_of_training()
     for finding in chain(here, findings(python, method, needs, waiting)):
         found.append(finding)

@@ -15,6 +15,7 @@ from pyflakes.checker import Checker, ModuleScope
 from scaffold.merge.sandbox import Copy, contents, names_in
 from scaffold.merge.soundness import parse_python
 
+MODULES = (".py", ".so", ".pyd")
 CAUGHT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -142,10 +143,9 @@ def lost_members(
 def modules(names: Iterable[str]) -> frozenset[str]:
     """The modules that files are, compiled ones too, and the packages that they lie in."""
     found: set[str] = set()
-    for path in map(PurePosixPath, names):
-        if path.suffix in (".py", ".so", ".pyd"):
-            module = path.parent / path.name.partition(".")[0]
-            found |= {str(module), *map(str, module.parents)}
+    for path in (PurePosixPath(name) for name in names if name.endswith(MODULES)):
+        module = path.parent / path.name.partition(".")[0]
+        found |= {str(module), *map(str, module.parents)}
     return frozenset(found)
 
 

@@ -13,6 +13,9 @@ from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.repository import Place
 from scaffold.git.run import ALONE, NOBODY, ask
 from scaffold.template.answers import FILE
+from scaffold.terminal import waiting
+
+MANY = 5000  # files; a slow disk takes seconds for them
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
         # git keeps nothing of the folder yet
         tree = ask(folder, "mktree", **variables).strip()
     head = ask(folder, "commit-tree", tree, text="project\n", **NOBODY, **variables).strip()
+    count = ask(folder, "ls-tree", "-r", "-z", "--name-only", head, **variables).count("\0")
+    if count > MANY:
+        waiting(f"git copies {count} files, to merge beside them")
     ask(folder, "checkout", "--quiet", "--detach", head, **variables)
     listed = ask(folder, "ls-files", "--stage", "--eol", "-z", **variables)
     entries: dict[str, Entry] = {}

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from repositories import call, commit, conflicts, content, repository, state, wr
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import CONFLICTS, PRECONDITION, USAGE
 from scaffold.git.repository import find_place
+from scaffold.merge import sandbox
 from scaffold.merge.rollback import take_back
 from scaffold.ops import update
-from scaffold.ops.update import carry_out, switching
+from scaffold.ops.update import carry_out, rehearse, switching
 
 PAIRS = list(itertools.combinations(METHODS, 2))
 # ratchets: edits that conflict; README.md and pyproject.toml are lists of one line each
@@ -436,6 +438,26 @@ def test_programs_side_by_side_in_a_folder_are_started_there(
     assert not carry_out(switching(root, "torchrun")).conflicts
     line = path.read_text().splitlines()[2]
     assert line == "torchrun --standalone --nproc-per-node 2 src/train.py"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_many_files_are_told_on_a_terminal_for_they_take_seconds(
+    quick: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_terminal: bool,
+) -> None:
+    root = quick(tmp_path / "project", method="spawn")
+    monkeypatch.setattr(sandbox, "MANY", len(content(root)) - 1)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    rehearse(switching(root, "fabric"))
+    told = f"git copies {len(content(root))} files, to merge beside them\n"
+    assert capsys.readouterr().err == (told if is_terminal else "")
+    (root / "train.py").unlink()
+    commit(root)
+    rehearse(switching(root, "fabric"))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_line_right_beside_the_method_s_own_is_no_conflict(
