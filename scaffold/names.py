@@ -26,7 +26,7 @@ DEVICES = {"aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n
 def check_name(name: str) -> None:
     """Raise ScaffoldError when the name cannot be the name of a project."""
     if fault := _fault(name):
-        raise ScaffoldError(fault, f"choose another, for example {_example(name)}", USAGE)
+        raise _refused(fault, name)
 
 
 def _fault(name: str) -> str:
@@ -67,10 +67,16 @@ def is_engine(name: str) -> bool:
 
 def check_new_name(name: str) -> None:
     """Raise ScaffoldError when the name cannot be that of a new project."""
-    check_name(name)
-    if is_engine(name):
-        fact = f"project name `{name}` is a folder that each project has"
-        raise ScaffoldError(fact, f"choose another, for example {_example(name)}", USAGE)
+    fault = f"project name `{name}` is a folder that each project has" if is_engine(name) else ""
+    if fault := fault or _fault(name):
+        # of `.` or of a folder that others have named the path is not to be chosen
+        raise _refused(
+            fault, name, f", or keep the folder and give --project-name {_example(name)}"
+        )
+
+
+def _refused(fault: str, name: str, more: str = "") -> ScaffoldError:
+    return ScaffoldError(fault, f"choose another, for example {_example(name)}{more}", USAGE)
 
 
 def check_path(path: str) -> None:

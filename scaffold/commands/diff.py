@@ -33,9 +33,9 @@ def diff(method: str | None, to: str | None, as_json: bool) -> None:
     # imports copier, which takes half a second
     from scaffold.ops.update import rehearse, switching, updating
 
-    if method and to:
+    if None not in (method, to):
         raise ScaffoldError("--method and --to are two moves", "show one after the other", USAGE)
-    move = switching(Path.cwd(), method) if method else updating(Path.cwd(), to)
+    move = updating(Path.cwd(), to) if method is None else switching(Path.cwd(), method)
     outcome, patch = rehearse(move, color=sys.stdout.isatty() and not as_json)
     if as_json:
         show_json({"move": move.message, **asdict(outcome), "patch": patch})

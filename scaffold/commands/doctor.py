@@ -26,7 +26,7 @@ def doctor(python: str | None, as_json: bool) -> None:
     signals.hold()
     method, needs, here = look_at(Path.cwd())
     found = []
-    python = python or python_of_training()
+    python = python_of_training() if python is None else python
     for finding in chain(here, findings(python, method, needs, waiting)):
         found.append(finding)
         if not as_json:

@@ -134,9 +134,10 @@ def adopt(path: str, answers: dict[str, str], way: str, dry_run: bool, as_json: 
 
 
 def folder_name(path: Path) -> str:
-    """The name of the folder at a path, also at `.`."""
+    """The name of the folder at a path, also at `.` and `..`."""
     try:
-        return (Path.cwd() / path).name
+        full = Path.cwd() / path
+        return (full.resolve() if full.name == ".." else full).name
     except FileNotFoundError as error:
         remedy = "cd to one that exists; nothing was changed"
         raise ScaffoldError("the current folder was removed", remedy, PRECONDITION) from error

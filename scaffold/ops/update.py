@@ -65,7 +65,7 @@ def updating(folder: Path, to: str | None) -> Move:
     """
     root = find_project(folder)
     answers = read_answers(root)
-    version = (to or __version__).removeprefix("v")
+    version = (__version__ if to is None else to).removeprefix("v")
     known = versions()
     if version not in known:
         fact = f"version `{printable(version)}` does not exist"

@@ -140,7 +140,9 @@ def test_an_empty_folder_is_filled_and_a_name_may_differ_from_it(tmp_path: Path)
         (["."], 5, "error: `.` exists and is not empty\nhint: choose another path"),
         (["no/where"], 5, "error: `no` is not a folder\nhint: mkdir -p no\n"),
         (["file/a"], 5, "error: `file` is not a folder\nhint: choose another path"),
-        (["torch"], 2, "error: project name `torch` is a library that projects use\nhint: "),
+        ([".."], 5, "error: `..` exists and is not empty\nhint: choose another path"),
+        (["torch"], 2, "error: project name `torch` is a library that projects use\nhint: choose "
+         "another, for example my-torch, or keep the folder and give --project-name my-torch\n"),
         ([""], 2, "error: the project has no name\nhint: choose another, for example my-project"),
         (["a b"], 2, "error: project name `a b` is not made of letters"),
         (["--method", "ddp", "x"], 2, "error: method `ddp` does not exist\nhint: choose"),
@@ -339,6 +341,14 @@ def test_the_list_of_commands_says_of_each_what_its_help_begins_with() -> None:
     for name, words in COMMANDS.items():
         command = getattr(import_module(f"scaffold.commands.{name}"), name)
         assert command.get_short_help_str(300).startswith(words.rstrip(".")), name
+
+
+@pytest.mark.parametrize("words", ["update --to=", "diff --to=", "diff --method="])
+def test_a_value_that_is_empty_is_no_default(words: str, tmp_path: Path) -> None:
+    assert scaffold("new", "--method", "fabric", "digits", folder=tmp_path).status == 0
+    result = scaffold(*words.split(), folder=tmp_path / "digits")
+    assert (result.status, result.out) == (2, "")
+    assert "` does not exist\nhint: choose one of: " in result.err
 
 
 @pytest.mark.parametrize("words", [("switch", "--method"), ("shares", "--ranks"), ("recipe", "-x")])
