@@ -90,7 +90,7 @@ def test_these_names_are_refused(name: str, fact: str) -> None:
 
 
 def suggested(refusal: ScaffoldError) -> str:
-    return refusal.remedy.split("for example ")[1]
+    return re.split(", for example |, ", refusal.remedy)[1]
 
 
 TAKEN = sorted({*LIBRARIES, *DEVICES, *keyword.kwlist, *sys.stdlib_module_names, "engine"})
