@@ -34,8 +34,13 @@ def ask(
 
 def waiting(what: str) -> None:
     """Tell on a terminal what takes seconds."""
-    if sys.stderr.isatty():
+    if is_watched():
         click.echo(what, err=True)
+
+
+def is_watched() -> bool:
+    """Whether somebody waits at a terminal."""
+    return sys.stderr.isatty()
 
 
 def show_json(result: Any) -> None:

@@ -13,7 +13,7 @@ from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.repository import Place
 from scaffold.git.run import ALONE, NOBODY, ask
 from scaffold.template.answers import FILE
-from scaffold.terminal import waiting
+from scaffold.terminal import is_watched, waiting
 
 MANY = 5000  # files; a slow disk takes seconds for them
 
@@ -60,9 +60,10 @@ def copy_of(place: Place, room: Path, keep: bool) -> Copy:
         # git keeps nothing of the folder yet
         tree = ask(folder, "mktree", **variables).strip()
     head = ask(folder, "commit-tree", tree, text="project\n", **NOBODY, **variables).strip()
-    count = ask(folder, "ls-tree", "-r", "-z", "--name-only", head, **variables).count("\0")
-    if count > MANY:
-        waiting(f"git copies {count} files, to merge beside them")
+    if is_watched():
+        count = ask(folder, "ls-tree", "-r", "-z", "--name-only", head, **variables).count("\0")
+        if count > MANY:
+            waiting(f"git copies {count} files, to merge beside them")
     ask(folder, "checkout", "--quiet", "--detach", head, **variables)
     listed = ask(folder, "ls-files", "--stage", "--eol", "-z", **variables)
     entries: dict[str, Entry] = {}
