@@ -18,9 +18,14 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any, NoReturn
+
+TEMPLATE = Path(__file__).parents[1] / "template"
 
 Request = dict[str, Any]
 
@@ -75,20 +80,50 @@ def serve() -> None:
 def import_libraries() -> None:
     """What a project of any method and the command line import, and no module of theirs."""
     import accelerate
+    import cattrs.strategies
     import click
     import copier
     import lightning.fabric
+    import tomlkit
     import torch.multiprocessing as mp
     import torch.utils.data
     import torch.utils.tensorboard
     import tqdm
+    import typeguard
     import tyro
 
-    assert all((accelerate, click, copier, lightning.fabric, torch.utils, tqdm, tyro))
+    assert all((accelerate, cattrs, click, copier, lightning.fabric, torch.utils, tomlkit, tqdm))
+    assert typeguard
+    tyro.cli(Nothing, args=[])  # which loads the rest of it
+    keep_code()
     gc.collect()
     gc.freeze()
     # what mp.spawn starts, too
     mp.spawn = partial(mp.start_processes, start_method="fork")
+
+
+@dataclass
+class Nothing:
+    """A command line without flags."""
+
+
+def keep_code() -> None:
+    """Compile what most projects have, so that no rank does it."""
+    codes = {path.read_bytes(): str(path) for path in TEMPLATE.rglob("*.py")}
+    compiled = {source: compile(source, name, "exec") for source, name in codes.items()}
+    compiles = SourceFileLoader.source_to_code
+
+    def source_to_code(loader: Any, data: bytes, path: str, **options: Any) -> Any:
+        code = compiled.get(data)
+        return named(code, path) if code else compiles(loader, data, path, **options)
+
+    setattr(SourceFileLoader, "source_to_code", source_to_code)  # noqa: B010  # mypy
+
+
+def named(code: CodeType, path: str) -> CodeType:
+    """The code as if it had been compiled at a path."""
+    inside = (named(part, path) if isinstance(part, CodeType) else part for part in code.co_consts)
+    return code.replace(co_filename=path, co_consts=tuple(inside))
 
 
 def fork(work: Callable[[], int]) -> int:

@@ -8,11 +8,22 @@ from shutil import copytree, rmtree
 
 import pytest
 
-from conftest import BIN, ROOT, fork, launch, metrics, represented, run, scaffold, state, train
+from conftest import (
+    BIN,
+    ROOT,
+    fork,
+    launch,
+    make,
+    metrics,
+    represented,
+    run,
+    scaffold,
+    state,
+    train,
+)
 from engine.replicas import checksum
 from repositories import call, repository
 from scaffold.catalog.methods import METHODS
-from scaffold.ops import create
 
 PAGES = ROOT / "docs/recipes"
 RECIPES = sorted(path.stem for path in PAGES.glob("*.patch"))
@@ -31,8 +42,7 @@ def applied(recipe: str, method: str, folder: Path, backbone: int = 1) -> Path:
 
     backbone: steps that the network of LoRA has learned.
     """
-    create.new(folder, {"project_name": "digits", "method": method, "tracker": "none"}, git=False)
-    repository(folder)
+    repository(make(folder, method, tracker="none"))
     if recipe == "lora":
         run_dir = train(folder, folder / "runs/default", "--steps", backbone, forked=True)
         words = ["--run_dir", str(run_dir), "--count", "0", "--export", "backbone.safetensors"]
