@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from conftest import BIN, ROOT, Result, environment, examples, make, run, scaffold
+from conftest import BIN, ROOT, Result, environment, examples, run, scaffold
 from repositories import call, commit, repository, state, write
 from scaffold import staging
 from scaffold.errors import FAILURE, PRECONDITION, ScaffoldError
+from scaffold.ops import create
 from scaffold.template import render, source
 from scaffold.template.source import template_folder
 from scaffold.template.verify import verify
@@ -504,19 +505,19 @@ def test_a_damaged_template_makes_no_project(
     shutil.copy(ROOT / "copier.yml", tmp_path / "checkout")
     monkeypatch.setattr(source, "CHECKOUT", tmp_path / "checkout")
     (tmp_path / "work").mkdir()
-    make(tmp_path / "work/whole", "fabric")
+    answers = {"project_name": "digits", "method": "fabric"}
+    create.new(tmp_path / "work/whole", answers, git=False)
     damaged = tmp_path / "checkout/template/engine/distributed.py"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2] + b"\n(")
     with pytest.raises(ScaffoldError, match=r"`engine/distributed\.py`") as caught:
-        make(tmp_path / "work/digits", "fabric")
+        create.new(tmp_path / "work/digits", answers, git=False)
     assert caught.value.status == FAILURE
     damaged.unlink()
     damaged.symlink_to("/etc/passwd")
     verified: list[Path] = []
     monkeypatch.setattr(render, "verify", verified.append)
     with staging.staging(tmp_path / "work") as room:
-        answers = {"project_name": "digits", "method": "fabric"}
         folder = render.render(template_folder(room), answers, room / "project")
         (folder / "a_link.py").symlink_to("/etc/passwd")
         with pytest.raises(ScaffoldError, match=r"`a_link\.py`: no plain file"):
