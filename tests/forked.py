@@ -24,6 +24,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 
@@ -117,7 +118,7 @@ def keep_code() -> None:
         code = compiled.get(data)
         return named(code, path) if code else compiles(loader, data, path, **options)
 
-    setattr(SourceFileLoader, "source_to_code", source_to_code)  # noqa: B010  # mypy
+    patch.object(SourceFileLoader, "source_to_code", source_to_code).start()
 
 
 def named(code: CodeType, path: str) -> CodeType:

@@ -10,9 +10,10 @@ import subprocess
 from pathlib import Path
 from tempfile import mkdtemp
 
+from scaffold.catalog.recipes import CHECKOUT as PAGES
+from scaffold.catalog.recipes import recipe
 from scaffold.ops import create
 
-PAGES = Path(__file__).parents[1] / "docs/recipes"
 CONTEXT = {"pyproject.toml": 1}  # lines around a change that all methods and trackers have; else 2
 
 
@@ -35,7 +36,7 @@ def row(path: Path, project: Path) -> str:
     path.write_text(patch)
     lines = [line for line in patch.splitlines() if not line.startswith(("+++ ", "--- "))]
     added, gone = (sum(line.startswith(sign) for line in lines) for sign in "+-")
-    heading = path.with_suffix(".md").read_text().splitlines()[0].removeprefix("# ")
+    heading = recipe(path.stem).title
     names = ", ".join(f"`{name}`" for name in files)
     return f"| [{path.stem}]({path.stem}.md) | {heading} | {added} | {gone} | {names} |"
 

@@ -326,6 +326,7 @@ def test_processes_that_cannot_add_up_are_told() -> None:
 def test_a_machine_without_a_loopback_device_is_told_in_seconds(tmp_path: Path) -> None:
     apart = ["unshare", "--map-root-user", "--net"]
     if run([*apart, "true"]).status:
+        # a container may forbid it, and then nothing can be taken away from one process alone
         pytest.skip("no namespace may be made here")
     begin = time.monotonic()
     result = run([*apart, str(BIN / "scaffold"), "doctor"], tmp_path)
