@@ -92,9 +92,8 @@ def _is_named(folder: str, sources: dict[str, bytes], ours: set[str]) -> bool:
     elsewhere = [
         n for n, code in sources.items() if word in code and not n.startswith(f"{folder}/")
     ]
-    path = re.compile(
-        rb"[\"']%s[/\"']" % re.escape(folder.encode())
-    )  # as tests that start train.py
+    # as tests have it that start train.py
+    path = re.compile(rb"[\"']%s[/\"']" % re.escape(folder.encode()))
     if any(path.search(sources[name]) for name in elsewhere):
         return True
     found = (each for name in elsewhere for each in imported(sources[name]))
