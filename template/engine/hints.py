@@ -24,11 +24,15 @@ LOST = (
 )
 UNMADE = "making a batch of"
 METRICS = "in metrics of model.py"
+WRAPPED = "`model` is the network as it is wrapped for training: loss_sums in model.py calls it, and "
+WRAPPED += "forward gives whatever else the loss needs"
 HINTS = {
     METRICS: "mend it there: it gets the sums of all ranks, float64 on the CPU, and any may be 0; "
     "of tensors 0 / 0 is nan, which is logged as null",
     "build_model() got an unexpected": "in model.py let it take `new: bool = False`: whether a run "
     "begins, which is when it may read pre-trained weights",
+    "'distributeddataparallel' object has no": WRAPPED,
+    "from outside the model": WRAPPED,  # as Fabric says of a method
     UNMADE: "collate in data.py makes a batch of the items that build_datasets gives: let it pad, "
     "pack or list what does not stack",
     "pickle": "with --workers, data.py must keep what it builds at the top level of a module; or "

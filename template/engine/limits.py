@@ -91,8 +91,14 @@ def out_of_range(config: Config) -> list[tuple[str, str]]:
                 found.append((fact, "take its line out there"))
             elif number is not None and not low <= number <= high:
                 fact = f"{name} `{number}` is not in {low:g}..{high:g}"
-                found.append((fact, f"set --{name} {usual(name, low)}"))
+                found.append((fact, f"set --{name} {typed(usual(name, low))}"))
     return found
+
+
+def typed(value: Any) -> str:
+    """A value as a command line has it: a word for each of several."""
+    several = isinstance(value, (tuple, list, set, frozenset))
+    return " ".join(map(str, value)) if several else str(value)
 
 
 def at(config: Any, name: str) -> Any:

@@ -5,6 +5,9 @@ An enum is its member's name, as on the command line; of a choice of dataclasses
 """
 
 import re
+from ast import literal_eval
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass, make_dataclass
 from functools import reduce
 from typing import Any, TypeVar, get_type_hints
@@ -50,6 +53,22 @@ def texts(config: Any) -> dict[str, str]:
 def old_texts(config: Any) -> dict[str, str]:
     """The same as up to 0.7.0."""
     return {name: str(value) for name, value in asdict(config).items()}
+
+
+def changes(name: str, before: str, now: str) -> list[str]:
+    """How the text of a setting has changed, as `name before -> now`: a line each of a table."""
+    pair: list[Any] = [before, now]
+    with suppress(ValueError, SyntaxError):  # whatever is no table is told as it is
+        pair = [literal_eval(text) if text.startswith("{") else text for text in pair]
+    return list(differing(name, *pair))
+
+
+def differing(name: str, before: Any, now: Any) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from differing(f"{name}.{key}", before.get(key, UNSET), now.get(key, UNSET))
+    elif before != now:
+        yield f"{name} {before} -> {now}"
 
 
 def without_none(values: Plain, path: str = "") -> tuple[Plain, list[str]]:

@@ -40,7 +40,8 @@ def restore(parts: Parts, state: dict[str, Any], folder: Path, config: Config) -
     if config.fresh_optimizer:
         return [*told, "with a new optimizer"]
     known = retention.changes(storage.facts(folder).get("settings", {}), config)
-    names = [line.split()[0] for line in known]  # they have been told
+    # they have been told; one of a dataclass as `optimizer.lr`
+    names = [line.split()[0].split(".")[-1] for line in known]
     changed = load_optimizers(parts, state, folder)
     return told + [f"with other settings: {c}" for c in changed if c.split()[0] not in names]
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from config import Config
-from engine import storage
+from engine import plain, storage
 from engine.errors import leave_if
 from engine.measures import Best, score
-from engine.plain import old_texts, texts
 from engine.settings import PLACES
 
 # whole checkpoints, and what the disk said of their files: read once, and again when changed
@@ -44,11 +43,12 @@ def newest(config: Config, by: Best) -> tuple[int, Path | None, float]:
 
 def changes(before: dict[str, str], config: Config) -> list[str]:
     """The settings that differ from those of a checkpoint, as `name before -> now`."""
-    now = {name: value for name, value in texts(config).items() if name not in PLACES}
+    old = plain.old_texts(config)
     return [
-        f"{name} {before[name]} -> {value}"
-        for name, value in now.items()
-        if before.get(name, value) not in (value, old_texts(config)[name])
+        line
+        for name, now in plain.texts(config).items()
+        if name not in PLACES and before.get(name, now) not in (now, old[name])
+        for line in plain.changes(name, before[name], now)
     ]
 
 

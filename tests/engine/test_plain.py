@@ -2,6 +2,7 @@
 
 import datetime
 import enum
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from conftest import fork, launch, make
 from engine import limits, settings
-from engine.plain import UNSET, defaults, made, old_texts, plain, texts, without_none
+from engine.plain import UNSET, changes, defaults, made, old_texts, plain, texts, without_none
 
 
 class Norm(enum.Enum):
@@ -213,6 +214,22 @@ def test_a_limit_may_be_of_one_of_several_dataclasses(monkeypatch: pytest.Monkey
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ("1", "2", ["a 1 -> 2"]),
+        ("{'b': 1, 'c': 'x'}", "{'b': 2, 'c': 'x'}", ["a.b 1 -> 2"]),
+        ("{'b': {'c': 1, 'd': 2}}", "{'b': {'c': 3}}", ["a.b.c 1 -> 3", "a.b.d 2 -> unset"]),
+        ("{'b': {'c': 1}}", "{'b': 3, 'd': [4]}", ["a.b {'c': 1} -> 3", "a.d unset -> [4]"]),
+        ("None", "{'b': 1}", ["a None -> {'b': 1}"]),
+        ("{'b': 1.0}", "{'b': inf}", ["a {'b': 1.0} -> {'b': inf}"]),  # which is no literal
+        ("{", "{]", ["a { -> {]"]),
+    ],
+)
+def test_a_setting_that_changed_is_a_line(before: str, now: str, told: list[str]) -> None:
+    assert changes("a", before, now) == told
+
+
 OWN = """
 class Norm(Enum):
     BATCH = auto()
@@ -255,10 +272,11 @@ def test_a_run_has_settings_of_a_team_s_own_and_goes_on_with_them(tmp_path: Path
     again = ("--config", tmp_path / "a/config.toml", "--run_dir")
     assert launch(project, *again, tmp_path / "b", forked=True).status == 0
     assert (tmp_path / "b/config.toml").read_text() == saved
-    on = launch(project, *again, tmp_path / "a", "--steps", 2, forked=True).out
-    assert "goes on with other settings: steps 1 -> 2\n" in on
-    assert on.count("other settings") == 1
+    changed = ("--steps", 2, "--decay.widths", 5, "--late.start", 6)
+    on = launch(project, *again, tmp_path / "a", *changed, forked=True).out
+    told = re.findall(r"goes on with other settings: (.*)", on)
+    assert told == ["steps 1 -> 2", "decay.widths [3, 4] -> [5]", "late.start 5 -> 6"]
     assert fork(["python", "predict.py", "--run_dir", str(tmp_path / "a")], project).status == 0
     wrong = launch(project, "--decay.widths", 3, 10, "--limit", 2, forked=True)
-    assert "error: decay.widths `10` is not in 1..9\nhint: set --decay.widths " in wrong.err
+    assert "error: decay.widths `10` is not in 1..9\nhint: set --decay.widths 1 2\n" in wrong.err
     assert "error: limit `2.0` is not in 0..1\n" in wrong.err

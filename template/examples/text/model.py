@@ -97,7 +97,8 @@ def loss_sums(model: nn.Module, batch: Batch) -> dict[str, Any]:
 
     Sums and not means: those of all ranks are added, and the loss is divided once, by the targets
     of the whole global batch, so that the result does not depend on how that was shared out. Any
-    other sums are for `metrics`. Without item(), which would wait for the device.
+    other sums are for `metrics`. Without item(), which would wait for the device. `model` is the
+    network as it is wrapped for training: call it, and let forward give what else the loss needs.
     """
     text, following = batch
     scores = model(text).float().flatten(0, 1)
