@@ -52,7 +52,7 @@ soak: .venv/ready
 	SOAK=1 $(BIN)/python -m pytest tests/ops/test_create.py tests/ops/test_switch.py \
 	  tests/merge/test_relocate.py tests/test_names.py tests/template/test_answers.py \
 	  tests/engine/test_failures.py tests/engine/test_kills.py tests/engine/test_damage.py \
-	  tests/project/test_traps.py tests/recipes/test_recipes.py
+	  tests/project/test_traps.py
 
 # needs nothing of .venv
 audit:

@@ -93,7 +93,7 @@ def test_uvx_makes_a_project_without_an_installation(tmp_path: Path) -> None:
     ).read_bytes()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", represented(METHODS, "fabric"))
 def test_uv_resolves_a_project(projects: dict[str, Path], method: str, tmp_path: Path) -> None:
     """`uv sync` would download a torch of several GB here; its first half, `uv lock`, does not."""
     shutil.copy(projects[method] / "pyproject.toml", tmp_path)
