@@ -65,6 +65,8 @@ ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "template"
 BIN = Path(sys.executable).parent
 PATIENCE = 300  # seconds until a command is killed: none takes so long, on a busy machine neither
+# numbers of metrics.jsonl that are the machine's
+VARYING = {"samples_per_second", "targets_per_second", "peak_memory_mib"}
 
 
 MODULES = Path(tempfile.mkdtemp(prefix="scaffold-tests-"))  # and what is rendered once
@@ -242,6 +244,11 @@ def train(
 def metrics(run_dir: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def lasting(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what differs from run to run."""
+    return [{name: line[name] for name in line.keys() - VARYING} for line in metrics(run_dir)]
 
 
 def weights(run_dir: Path, step: int) -> dict[str, torch.Tensor]:

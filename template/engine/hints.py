@@ -24,8 +24,8 @@ LOST = (
 )
 UNMADE = "making a batch of"
 METRICS = "in metrics of model.py"
-WRAPPED = "`model` is the network as it is wrapped for training: loss_sums in model.py calls it, and "
-WRAPPED += "forward gives whatever else the loss needs"
+WRAPPED = "`model` is wrapped for training: loss_sums in model.py calls it, and forward gives "
+WRAPPED += "whatever else the loss needs"
 HINTS = {
     METRICS: "mend it there: it gets the sums of all ranks, float64 on the CPU, and any may be 0; "
     "of tensors 0 / 0 is nan, which is logged as null",

@@ -23,7 +23,16 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from conftest import environment, launch, launch_line, make, make_each, metrics, represented, train
+from conftest import (
+    environment,
+    lasting,
+    launch,
+    launch_line,
+    make,
+    make_each,
+    represented,
+    train,
+)
 from probe import alive, left_after, marked, wait_until
 from scaffold.catalog.methods import METHODS
 
@@ -36,7 +45,6 @@ FLAGS = [
     *("--steps", STEPS, "--width", 64, "--global_batch_size", 8, "--micro_batch_size", 4),
     *("--dropout", 0.1, "--log_every", 1, "--validate_every", 7, "--checkpoint_every", 1),
 ]  # fmt: skip
-OF_THE_MACHINE = ("samples_per_second", "targets_per_second", "peak_memory_mib")
 GOES_ON = re.compile(r"^.* (?:goes on after step|is done with its) (\d+)", re.MULTILINE)
 # what run_state.json may say after the end of each; fabric's launcher is its rank 0
 SAYS = {
@@ -249,11 +257,7 @@ def assert_same_end(run_dir: Path, expected: Path) -> None:
     for name in kept:
         paths = (run / "checkpoints" / name / "state.pt" for run in both)
         assert is_same(*(torch.load(path, weights_only=True) for path in paths)), name
-    lines, wanted_lines = (
-        [{key: line[key] for key in line if key not in OF_THE_MACHINE} for line in metrics(run)]
-        for run in both
-    )
-    assert lines == wanted_lines
+    assert lasting(run_dir) == lasting(expected)
 
 
 def is_same(a: Any, b: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import TEMPLATE, fork, launch, make, metrics, train
+from conftest import TEMPLATE, VARYING, fork, launch, make, metrics, train
 
 # mlflow reports its own use to its makers, from its import on
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -28,10 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 TRACKERS = ["none", "tensorboard", "wandb", "mlflow"]
 NAMES = {
     **{name: f"train/{name}" for name in ("loss", "accuracy", "lr", "grad_norm")},
-    **{
-        name: f"train/{name}"
-        for name in ("samples_per_second", "targets_per_second", "peak_memory_mib")
-    },
+    **{name: f"train/{name}" for name in VARYING},
     **{f"val_{name}": f"val/{name}" for name in ("loss", "accuracy", "samples")},
 }
 # what a tracker's own search of the environment could find

@@ -14,10 +14,12 @@ from config import Config
 from conftest import (
     BIN,
     GPUS,
+    VARYING,
     environment,
     examples,
     fork,
     largest_difference,
+    lasting,
     launch,
     launch_line,
     make,
@@ -36,8 +38,6 @@ from scaffold.catalog.methods import METHODS
 
 # 64 samples per step, 16 per rank and pass: two passes make a step on two ranks
 STEPS, HALF = 60, 30
-# from one run to the next
-VARYING = {"samples_per_second", "targets_per_second", "peak_memory_mib"}
 FLAGS = ["--steps", STEPS, "--micro_batch_size", 16]
 FLAGS += ["--checkpoint_every", HALF, "--validate_every", HALF]
 EXACT = 0.0 if GPUS < 2 else 1e-6  # GPU kernels may add in any order
@@ -119,11 +119,7 @@ def test_ranks_that_are_forked_give_the_bits_of_the_launcher(
     """So what is said of training may be said of them, at a fifth of the time."""
     train(projects[method], tmp_path, *FLAGS, forked=True)
     assert largest_difference(weights(tmp_path, STEPS), weights(runs[method], STEPS)) <= EXACT
-    lines = [metrics(path) for path in (tmp_path, runs[method])]
-    for line in [line for found in lines for line in found]:
-        for name in VARYING:
-            line.pop(name, None)
-    assert lines[0] == lines[1] or EXACT
+    assert lasting(tmp_path) == lasting(runs[method]) or EXACT
 
 
 @pytest.mark.parametrize(
@@ -138,9 +134,8 @@ def test_a_run_goes_on_under_another_method(
     shutil.rmtree(run_dir / f"checkpoints/step-{STEPS:09d}")
     train(projects[second], run_dir, *FLAGS, forked=True)
     assert largest_difference(weights(run_dir, STEPS), weights(runs[first], STEPS)) <= 1e-5
-    for line, expected in zip(metrics(run_dir), metrics(runs[first]), strict=True):
-        for name in line.keys() - VARYING:
-            assert line[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
+    for line, expected in zip(lasting(run_dir), lasting(runs[first]), strict=True):
+        assert line == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 # Fabric's passes them in test_readme.py
