@@ -82,5 +82,7 @@ def test_a_loss_that_looks_into_the_wrapped_network_is_told_what_to_do(
     project = made(tmp_path / "digits", method, f"{called}; scores, _ = model(images)")
     result = launch(project, "--run_dir", tmp_path / "run", *FLAGS, forked=True)
     assert result.status != 0
-    told = "hint: `model` is wrapped for training: loss_sums in model.py calls it, and forward gives"
+    told = (
+        "hint: `model` is wrapped for training: loss_sums in model.py calls it, and forward gives"
+    )
     assert f"\n{told} " in result.err
