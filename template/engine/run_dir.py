@@ -10,6 +10,7 @@ from engine import run_state
 from engine.errors import leave_if
 
 LOCK = ".lock"
+KEPT = (LOCK, "config.toml", "checkpoints")  # a run that goes on writes there; the rest it replaces
 
 
 def problems(run_dir: Path) -> list[tuple[str, str]]:
@@ -33,6 +34,11 @@ def problems(run_dir: Path) -> list[tuple[str, str]]:
         return [(fact, "set a shorter --run_dir")]
     if not writable:
         return [(f"run_dir `{run_dir}`: `{place}` is not writable", "set another --run_dir")]
+    # as another user has left it in a folder of many: the first to fail would be a save
+    kept = [run_dir / name for name in KEPT if (run_dir / name).exists()]
+    if foreign := next((path for path in kept if not os.access(path, os.W_OK)), None):
+        fact = f"run_dir `{run_dir}`: `{foreign}` is not writable"
+        return [(fact, "let all in it be yours (chown -R), or set another --run_dir")]
     return []
 
 

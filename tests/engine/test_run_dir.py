@@ -126,3 +126,17 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     ((fact, remedy),) = run_dir.problems(tmp_path / os.fsdecode(b"run\xff"))
     assert "surrogates not allowed" in fact
     assert remedy == "set another --run_dir"
+
+
+@pytest.mark.parametrize("name", [".lock", "config.toml", "checkpoints"])
+def test_what_another_user_has_left_in_a_run_directory_is_told_before_the_run(
+    name: str, tmp_path: Path
+) -> None:
+    place = tmp_path / "run" / name
+    place.parent.mkdir()
+    assert not run_dir.problems(tmp_path / "run")
+    with disk_at(tmp_path / "disk", "ro") as disk:  # no mode of a file stops root
+        place.symlink_to(disk)
+        ((fact, remedy),) = run_dir.problems(tmp_path / "run")
+    assert f"`{place}` is not writable" in fact
+    assert "chown" in remedy
