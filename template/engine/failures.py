@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial, wraps
-from pathlib import Path
 from typing import NoReturn
 
 from config import Config
@@ -145,6 +144,7 @@ def leave(status: int) -> NoReturn:
     if asking or status == launcher.LOST:  # torch would abort in a call, or hang and change it
         sys.stdout.flush()
         os._exit(status)
-    nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # it has to outlive this function
-    faulthandler.dump_traceback_later(3 if is_first() else 2, exit=True, file=nowhere)
+    # what is half made, as a loader whose workers cannot start, complains when it goes
+    sys.unraisablehook = lambda _: None
+    faulthandler.dump_traceback_later(3 if is_first() else 2, exit=True, file=output.nowhere())
     sys.exit(status)

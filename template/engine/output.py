@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 STREAMS = (1, "stdout"), (2, "stderr")
 PATIENCE = 5  # seconds that a run waits for its reader
@@ -92,7 +92,7 @@ def guard(patience: float = float("inf")) -> None:
     for handle, name in STREAMS:
         stream = getattr(sys, name)
         if stream is None:  # closed by who started this
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # as long as all
+            setattr(sys, name, nowhere())
         elif isinstance(stream, io.TextIOWrapper) and stream.fileno() == handle:
             stream.flush()
             text = io.TextIOWrapper(
@@ -102,3 +102,8 @@ def guard(patience: float = float("inf")) -> None:
                 line_buffering=stream.line_buffering or name == "stderr",
             )
             setattr(sys, name, text)
+
+
+def nowhere() -> IO[str]:
+    """A stream of which nothing comes."""
+    return Path(os.devnull).open("w")

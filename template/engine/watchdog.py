@@ -49,7 +49,7 @@ class Watchdog(Thread):
             before = now
         # in C: it also ends a rank whose file system does not answer; but a reader that pauses
         # would keep it
-        file = sys.stderr if output.is_read(2, 0) else Path(os.devnull).open("w")  # noqa: SIM115
+        file = sys.stderr if output.is_read(2, 0) else output.nowhere()
         faulthandler.dump_traceback_later(PATIENCE + 10, exit=True, file=file)
         try:
             give_up(self.config, f"{self.limit:g} s" if self.left <= 0 else "too long", self.old)

@@ -203,3 +203,21 @@ def test_what_a_run_that_is_cut_short_leaves_is_removed_without_a_word() -> None
     )
     ended = run([sys.executable, "-c", code], MODULES / "digits")
     assert (ended.status, ended.err) == (1, "")
+
+
+def test_a_loader_that_is_half_made_adds_nothing_to_the_last_word(tmp_path: Path) -> None:
+    """As where /dev/shm is full or missing; torch's has a __del__ that then fails itself."""
+    code = """
+    import _multiprocessing
+    from engine import failures
+    from torch.utils.data import DataLoader
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+    _multiprocessing.SemLock = refuse
+    try:
+        iter(DataLoader([1, 2], num_workers=1))
+    except OSError:
+        failures.leave(1)
+    """
+    ended = program(tmp_path, code)
+    assert (ended.status, ended.err) == (1, "")
