@@ -19,6 +19,7 @@ UNDERWAY = {
     "rebase-merge": "a rebase",
     "rebase-apply": "a rebase",
     "sequencer": "a cherry-pick",
+    "BISECT_LOG": "a bisect",
 }
 
 

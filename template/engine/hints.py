@@ -51,7 +51,8 @@ ENDINGS = {
     "SIGKILL": f"was the memory full, or did somebody end it? {AGAIN}",
     "SIGABRT": f"did all ranks call the same collectives? C++ says above what went wrong; {AGAIN}",
     "SIGBUS": f"is /dev/shm full, or a file shorter than before? {AGAIN}",
-    "SIGSEGV": f"an error in compiled code, reached from the line above; {AGAIN}",
+    "SIGSEGV": "an error in compiled code, reached from the line above; unset "
+    f"TORCH_DISTRIBUTED_DEBUG if it is DETAIL; {AGAIN}",
     "status": f"did it call os._exit, or a library? {AGAIN}",
     "without a word": f"was the memory full, or did somebody end it? {AGAIN}",
     "lost another rank": "the first error on the other machines is the cause, or the network "

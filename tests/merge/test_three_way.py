@@ -384,6 +384,14 @@ def commit_only(root: Path, name: str) -> None:
     call(root, "commit", "--quiet", "--message", "edits")
 
 
+def test_a_bisect_is_finished_first(project: Path) -> None:
+    """Its next step takes along what is staged, and the commit would be on no branch."""
+    call(project, "bisect", "start")
+    assert refused(project).fact == f"a bisect is under way in `{project}`"
+    call(project, "bisect", "reset")
+    carry_out(later(project))
+
+
 @pytest.mark.parametrize("what", ["merge", "cherry-pick", "revert", "rebase"])
 def test_what_git_is_in_the_midst_of_is_finished_first(project: Path, what: str) -> None:
     call(project, "checkout", "--quiet", "-b", "side")

@@ -219,6 +219,7 @@ def found_of(variables_set: dict[str, str], method: str | None) -> dict[str, Fin
         ({"LT_DEVICES": "1"}, "fabric", "library", "warn"),
         ({"TORCH_COMPILE_DISABLE": "1"}, "spawn", "compile", "warn"),
         ({"NVIDIA_TF32_OVERRIDE": "0"}, "spawn", "tf32", "warn"),
+        ({"TORCH_DISTRIBUTED_DEBUG": "detail"}, "spawn", "debug", "warn"),
         ({"PYTHONSAFEPATH": "1"}, "torchrun", "path", "fail"),
         ({"PET_NNODES": "2"}, "torchrun", "flags", "warn"),
     ],

@@ -11,6 +11,8 @@ from scaffold.catalog.methods import METHODS
 from scaffold.ops.doctor.finding import Finding
 from scaffold.template.source import root
 
+DEBUG = "TORCH_DISTRIBUTED_DEBUG"
+
 
 def findings(method: str | None) -> Iterator[Finding]:
     """All of them in turn; method: that of the project here, or None outside of one."""
@@ -77,6 +79,9 @@ def check_torch(no_compiler: tuple[str, ...]) -> Iterator[Finding]:
     if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
         fact = "NVIDIA_TF32_OVERRIDE=0 makes --precision tf32 as slow as fp32"
         yield Finding("tf32", "warn", fact, "unset NVIDIA_TF32_OVERRIDE")
+    if os.environ.get(DEBUG, "").upper() == "DETAIL":
+        fact = f"{DEBUG}=DETAIL checks each collective, and ends torch 2.13 on the CPU by SIGSEGV"
+        yield Finding("debug", "warn", fact, f"unset {DEBUG}, or set it to INFO")
 
 
 def check_torchrun() -> Iterator[Finding]:
