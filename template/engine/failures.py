@@ -72,7 +72,7 @@ def fail(error: BaseException, config: Config) -> NoReturn:
         loss = peers.loss(2) or f"rank {this_rank()} lost another rank: {summary(error)}"
         leave(lose(loss, config))
     if is_disk(error):
-        error.add_note(disk(place(error, config.run_dir)))
+        error.add_note(disk(place(error, config.run_dir), error))
     mine = f"rank {this_rank()} failed: {type(error).__name__}: {summary(error)}"
     why = first_cause.agree(mine, wait=False)
     if why == mine:

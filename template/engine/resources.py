@@ -1,5 +1,6 @@
 """What this process may use, perhaps a part of the machine alone, and has used."""
 
+import errno
 import os
 import shutil
 import sys
@@ -64,16 +65,18 @@ def peak_memory(device: torch.device) -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def disk(path: Path) -> str:
-    """The disk on which a path is, or would be, and how full it is."""
+def disk(path: Path, error: BaseException | None = None) -> str:
+    """The disk on which a path is, or would be, and how full it is; or what the error means."""
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return "which `ulimit -f` limits, or the file system"
     try:
         place = path.resolve()
         while not os.path.ismount(place):
             place = place.parent
         total, _, free = shutil.disk_usage(place)
         names = os.statvfs(place)  # some file systems have no limit of files, and say 0
-    except OSError as error:  # it does not answer any more
-        return f"disk of `{path}` ({error.strerror})"
+    except OSError as silent:  # it does not answer any more
+        return f"disk of `{path}` ({silent.strerror})"
     files = ", but no inodes" if names.f_files and not names.f_favail else ""
     return f"disk `{place}` ({free / 2**20:,.1f} of {total / 2**20:,.1f} MiB free{files})"
 

@@ -46,7 +46,7 @@ def write(final: Path, state: dict[str, Any], facts: dict[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # the latter: torch, when it closes what is half done
         shutil.rmtree(staging, ignore_errors=True)
         cause = refused[0] if refused else error
-        where = f", {disk(final)}" if is_disk(cause) else ""
+        where = f", {disk(final, cause)}" if is_disk(cause) else ""
         raise OSError(f"{type(cause).__name__}: {cause}{where}") from error
 
 

@@ -1,6 +1,7 @@
 """A disk that refuses is named, whatever torch makes of it; what is beyond reading is damage."""
 
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ def test_a_full_disk_is_named_where_torch_says_something_else(
         with pytest.raises(OSError, match=re.escape(said)):
             storage.write(disk / "checkpoints/step-000000001", state, {})
         assert not list(disk.glob("checkpoints/.*"))
+
+
+def test_a_file_that_may_not_be_so_large_is_no_full_disk(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large, which `ulimit -f` limits"):
+            storage.write(tmp_path / "step-000000001", {"weights": torch.zeros(10**5)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", [storage.STATE, storage.MANIFEST, ""])
