@@ -40,6 +40,7 @@ HINTS = {
     "out of memory": "lower --micro_batch_size: the result stays the same",
     "shared memory": "make room in /dev/shm (docker run --shm-size 8g, or --ipc host), or lower "
     "--workers",
+    "af_unix path": "workers of the loader have sockets in TMPDIR: export TMPDIR=/tmp",
     "new thread": "see ulimit -u, and the limit of processes of the container or the job",
     "memoryerror": "the memory is full: lower --workers or --micro_batch_size",
     "exited unexpectedly": "a worker of the loader died, perhaps of too little memory; "

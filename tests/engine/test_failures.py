@@ -291,6 +291,12 @@ def test_shared_memory_that_is_full_is_told_from_a_disk(monkeypatch: pytest.Monk
     assert hints.hint(error).startswith("make room or set another --run_dir")
 
 
+def test_a_folder_for_sockets_that_is_too_long_is_told_from_a_disk() -> None:
+    with pytest.raises(OSError, match="AF_UNIX") as caught:
+        socket.socket(socket.AF_UNIX).bind(f"/tmp/{'a' * 200}")
+    assert "export TMPDIR=/tmp" in hints.hint(caught.value)
+
+
 def test_a_rank_that_ends_while_the_others_get_to_know_it_is_missed() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
