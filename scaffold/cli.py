@@ -86,21 +86,30 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(USAGE)
     except click.UsageError as error:
-        # what is wrong with an option's value has no context
-        command = [word for word in sys.argv[1:] if word in COMMANDS][:1]
-        where = error.ctx.command_path if error.ctx else " ".join(["scaffold", *command])
-        fail(
-            stdout,
-            error,
-            printable(error.format_message().replace("\n\t", " ").rstrip(".")),
-            f"{where} --help",
-            USAGE,
-        )
+        fail(stdout, error, *of_usage(error), USAGE)
     except (click.Abort, KeyboardInterrupt) as error:  # at a question
         fail(stdout, error, *INTERRUPTED)
     except OSError as error:
         remedy = "mend the cause and run it again; --debug shows where"
         fail(stdout, error, of_system(error), remedy, FAILURE)
+
+
+def of_usage(error: click.UsageError) -> tuple[str, str]:
+    """What is wrong with a command line, and the one that was meant, or else where to look."""
+    from scaffold.commands.meant import meant
+
+    no_option = isinstance(error, click.NoSuchOption)
+    # of a wrong option click says which others are a little like it
+    told = error.message if no_option else error.format_message()
+    command = [word for word in sys.argv[1:] if word in COMMANDS][:1]
+    # what is wrong with an option's value has no context, and an option of a command before it
+    # has that of the program
+    has_context = error.ctx and (error.ctx.parent or not no_option)
+    where = (
+        error.ctx.command_path if error.ctx and has_context else " ".join(["scaffold", *command])
+    )
+    remedy = meant(error, sys.argv[1:]) or f"{where} --help"
+    return printable(told.replace("\n\t", " ").rstrip(".")), remedy
 
 
 def check_system() -> None:

@@ -3,7 +3,7 @@
 import keyword
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from shlex import quote
 
 from scaffold.errors import USAGE, ScaffoldError
@@ -89,8 +89,17 @@ def check_path(path: str) -> None:
 def check_choice(what: str, answer: str, choices: Collection[str]) -> None:
     """Raise ScaffoldError when the answer is none of the choices."""
     if answer not in choices:
-        fact = f"{what} `{printable(answer)}` does not exist"
-        raise ScaffoldError(fact, f"choose one of: {', '.join(choices)}", USAGE)
+        fact, listed = f"{what} `{printable(answer)}` does not exist", ", ".join(choices)
+        near = nearest(answer, choices)
+        remedy = f"choose {near}, or another of: {listed}" if near else f"choose one of: {listed}"
+        raise ScaffoldError(fact, remedy, USAGE)
+
+
+def nearest(word: str, choices: Iterable[str], sure: float = 0.6) -> str:
+    """The choice that a word is like; empty where it is like none. sure: 0 to 1, how like."""
+    from difflib import get_close_matches  # only here: every command would start more slowly
+
+    return next(iter(get_close_matches(word, choices, 1, sure)), "")
 
 
 def pasted(path: object) -> str:

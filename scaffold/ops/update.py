@@ -23,7 +23,7 @@ from scaffold.merge.preflight import check_kept, ready
 from scaffold.merge.sandbox import Copy, copy_of
 from scaffold.merge.team_settings import has_settings, leave
 from scaffold.merge.three_way import Outcome, merge, tell
-from scaffold.names import is_engine, printable
+from scaffold.names import check_choice, is_engine, printable
 from scaffold.staging import staging
 from scaffold.template.answers import FILE, find_project, read_answers
 from scaffold.template.releases import numbers, questions_of, template_of, unknown, versions
@@ -48,9 +48,7 @@ def switching(folder: Path, method: str) -> Move:
 
     Raises ScaffoldError where the method does not exist.
     """
-    if method not in METHODS:
-        fact = f"method `{printable(method)}` does not exist"
-        raise ScaffoldError(fact, f"choose one of: {', '.join(METHODS)}", USAGE)
+    check_choice("method", method, METHODS)
     root = find_project(folder)
     answers = read_answers(root)
     old, new = answers.values, answers.values | {"method": method}

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import sys
 import termios
@@ -349,6 +350,65 @@ def test_a_value_that_is_empty_is_no_default(words: str, tmp_path: Path) -> None
     result = scaffold(*words.split(), folder=tmp_path / "digits")
     assert (result.status, result.out) == (2, "")
     assert "` does not exist\nhint: choose one of: " in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("swich --method fabric", "switch --method fabric"),
+        ("--debgu stats", "--debug stats"),
+        ("recipes 'a b'", "recipe 'a b'"),
+        ("switch fabric", "switch --method fabric"),
+        ("switch fabirc --dry-run", "switch --method fabric --dry-run"),
+        ("switch --metod=fabric", "switch --method=fabric"),
+        ("switch --dry --method fabric", "switch --dry-run --method fabric"),
+        ("update 0.8.0 --dry-run", "update --to 0.8.0 --dry-run"),
+        ("update v0.8.0 dry-run", "update --to v0.8.0 --dry-run"),
+        ("diff torchrun", "diff --method torchrun"),
+        ("diff 0.8.0", "diff --to 0.8.0"),
+        ("shares torchrun", "shares --method torchrun"),
+        ("choose research", "choose --goal research"),
+        ("doctor /usr/bin/python3.12", "doctor --python /usr/bin/python3.12"),
+        ("recipe metrics patch", "recipe metrics --patch"),
+        ("methods json", "methods --json"),
+        ("new x fabric", "new x --method fabric"),
+        ("new fabric x", "new --method fabric x"),
+        ("new fabric x text", "new --method fabric x --example text"),
+        ("new . merge --method fabric", "new . --on-conflict merge --method fabric"),
+        # what is not plain
+        ("foo new", "--help"),
+        ("new --method fabric my test", "new --help"),
+        ("switch fabric torchrun", "switch --help"),
+        ("switch ddp", "switch --help"),
+        ("switch --method spawn fabric", "switch --help"),
+        ("abort now", "abort --help"),
+        ("--json status", "status --help"),
+    ],
+)
+def test_a_command_line_that_is_wrong_is_told_with_the_one_that_was_meant(
+    words: str, meant: str, tmp_path: Path
+) -> None:
+    result = scaffold(*shlex.split(words), folder=tmp_path)
+    assert result.status == 2
+    assert result.err.splitlines()[1:] == [f"hint: scaffold {meant}"]
+    if "--json" not in words:
+        assert result.out == ""
+
+
+def test_what_was_meant_is_in_the_json_of_a_refusal(tmp_path: Path) -> None:
+    told = json.loads(scaffold("switch", "fabric", "--json", folder=tmp_path).out)
+    assert told == {
+        "error": "Got unexpected extra argument (fabric)",
+        "hint": "scaffold switch --method fabric --json",
+        "status": 2,
+    }
+
+
+def test_a_value_that_is_misspelt_is_told_with_the_nearest() -> None:
+    result = scaffold("recipe", "metric")
+    assert result.err.splitlines()[1].startswith("hint: choose metrics, or another of: ema, ")
+    result = scaffold("shares", "--method", "fabirc")
+    assert result.err.splitlines()[1] == f"hint: choose fabric, or another of: {CHOICES}"
 
 
 @pytest.mark.parametrize("words", [("switch", "--method"), ("shares", "--ranks"), ("recipe", "-x")])
