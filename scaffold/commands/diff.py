@@ -8,7 +8,6 @@ import click
 from scaffold import signals
 from scaffold.catalog.methods import METHODS
 from scaffold.errors import USAGE, ScaffoldError
-from scaffold.names import printable
 from scaffold.terminal import show_json
 
 
@@ -25,10 +24,13 @@ Examples:
 def diff(method: str | None, to: str | None, as_json: bool) -> None:
     """Show as a patch what a switch or an update would change here; nothing is touched.
 
-    The status is 0, also where there would be conflicts; they are told on stderr.
+    The status is 0, also where there would be conflicts; they are told on stderr, as is what else
+    a switch or an update would tell.
     """
     signals.hold()
     from dataclasses import asdict
+
+    from scaffold.commands.report import beside_the_patch
 
     # imports copier, which takes half a second
     from scaffold.ops.update import rehearse, switching, updating
@@ -42,9 +44,5 @@ def diff(method: str | None, to: str | None, as_json: bool) -> None:
         return
     # lines of a file that is not in UTF-8 go out as they are
     click.echo(patch.encode("utf-8", "surrogateescape"), nl=False)
-    for place in outcome.undefined:
-        click.echo(f"look at {printable(place)}, which is no more", err=True)
-    for note in outcome.notes:
-        click.echo(f"note {printable(note)}", err=True)
-    for name, why in outcome.conflicts.items():
-        click.echo(f"conflict {printable(name)}: {why}", err=True)
+    for line in beside_the_patch(outcome):
+        click.echo(line, err=True)

@@ -11,10 +11,8 @@ from scaffold.names import printable
 from scaffold.terminal import show_json
 
 UNREAD = "what it imports stays; it does not parse, or lies beside another `engine`"
+SHOWN = ("changed", "added", "removed")  # by the patch, too
 WORDS = {
-    "changed": "",
-    "added": "",
-    "removed": "",
     "kept": ": edited here; the template has it no more",
     "left_out": ": removed here; the template changed it",
     "skipped": ": yours stays",
@@ -62,16 +60,25 @@ def _steps(message: str, outcome: Outcome, next_steps: list[str]) -> list[str]:
 
 
 def _lines(outcome: Outcome) -> list[str]:
-    lists: dict[str, list[str]] = {name: getattr(outcome, name) for name in WORDS}
-    rows = [
-        f"{name.replace('_', ' '):9} {printable(path)}{WORDS[name]}"
-        for name, paths in lists.items()
-        for path in sorted(paths)
-    ]
-    rows = [f"{'moved':9} {printable(a)}: {printable(b)}" for a, b in outcome.moved.items()] + rows
+    moved = [f"{'moved':9} {printable(a)}: {printable(b)}" for a, b in outcome.moved.items()]
+    return moved + _files(outcome, dict.fromkeys(SHOWN, "")) + beside_the_patch(outcome)
+
+
+def beside_the_patch(outcome: Outcome) -> list[str]:
+    """The lines of what a patch of the move does not say."""
+    rows = _files(outcome, WORDS)
     rows += [f"{'unread':9} {printable(path)}: {UNREAD}" for path in outcome.unparsed]
     rows += [f"{'look at':9} {printable(place)}" for place in outcome.mentions]
     rows += [f"{'look at':9} {printable(place)}, which is no more" for place in outcome.undefined]
     rows += [f"{'note':9} {printable(note)}" for note in outcome.notes]
     rows += [f"{'conflict':9} {printable(path)}: {why}" for path, why in outcome.conflicts.items()]
     return rows
+
+
+def _files(outcome: Outcome, words: dict[str, str]) -> list[str]:
+    lists: dict[str, list[str]] = {name: getattr(outcome, name) for name in words}
+    return [
+        f"{name.replace('_', ' '):9} {printable(path)}{words[name]}"
+        for name, paths in lists.items()
+        for path in sorted(paths)
+    ]

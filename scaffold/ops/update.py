@@ -103,7 +103,7 @@ def rehearse(move: Move, color: bool = False) -> tuple[Outcome, str]:
     with merged(move, keep=False) as (place, copy, outcome, found):
         check(place, found)
         copy.ask("add", "--all", "--force")
-        flags = ("--cached", f"--color={'always' if color else 'never'}")
+        flags = ("--cached", "--binary", f"--color={'always' if color else 'never'}")
         return outcome, copy.ask("diff", *flags, copy.head)
 
 

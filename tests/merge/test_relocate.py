@@ -235,7 +235,10 @@ def test_what_names_a_moved_module_by_a_text_is_listed_and_stays(
     }
     write(root, theirs)
     commit(root)
+    told = scaffold("diff", folder=root)
     outcome = carry_out(updating(root, None))
+    rows = [f"look at   {place}" for place in outcome.mentions]
+    assert [line for line in told.err.splitlines() if line.startswith("look at")] == rows
     assert outcome.mentions == [
         "jobs.yml:1 names trained, now engine.inference",
         "jobs.yml:4 names loading, now engine.dataloader",

@@ -97,4 +97,4 @@ def test_names_that_are_no_more_are_told_with_file_and_line(tmp_path: Path) -> N
     assert "never_there" not in done.out
     assert scaffold("abort", folder=root).status == 0
     told = scaffold("diff", "--method", "fabric", folder=root)
-    assert told.err == f"look at train.py:{number} uses cuda, which is no more\n"
+    assert told.err == f"look at   train.py:{number} uses cuda, which is no more\n"

@@ -442,6 +442,20 @@ def test_a_rehearsal_tells_the_same_and_touches_nothing(project: Path) -> None:
     assert re.search(r"^\+<<<<<<< ", patch, re.MULTILINE)
 
 
+def test_what_a_rehearsal_shows_is_a_patch(tmp_path: Path, templates: Callable[..., None]) -> None:
+    """Of a file that is no text, too."""
+    old, new = {"a.bin": "a\0b", "a.py": TEXT}, {"a.bin": "a\0c", "a.py": NEWER, "b.py": TEXT}
+    templates(old, new)
+    root = repository(made(tmp_path / "project", old))
+    done = git(root, "apply", text=rehearse(later(root))[1])
+    assert (done.returncode, done.stderr) == (0, "")
+    patched = content(root)
+    call(root, "reset", "--quiet", "--hard")
+    call(root, "clean", "--quiet", "--force")
+    carry_out(later(root))
+    assert content(root) == patched
+
+
 def test_what_was_moved_can_be_taken_back(project: Path) -> None:
     write(project, {"train.py": TEXT.replace("line_3 = 3\n", "ours = 1\n"), "dropped.py": "ours\n"})
     commit(project)
