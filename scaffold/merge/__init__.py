@@ -9,6 +9,7 @@ launch_lines how a team that has moved its programs starts them
 team_settings leaves a team its own settings of a formatter
 formatter    formats both renders as a team formats its files
 three_way    the merge: old render, new render, project
+form         whether a file was edited, or only formatted
 lists        settles imports and dependencies that stand side by side
 soundness    whether what was merged parses, and what it names
 imports      whether what is imported is there

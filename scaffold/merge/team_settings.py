@@ -21,6 +21,11 @@ def has_settings(place: Place, copy: Copy) -> bool:
     return own or any(_has(folder) for folder in _folders(place))
 
 
+def has_hooks(place: Place) -> bool:
+    """Whether there are hooks of pre-commit in the project, or above it in the repository."""
+    return any((folder / HOOKS).exists() for folder in _folders(place))
+
+
 def leave(place: Place, copy: Copy, old: Path, new: Path) -> None:
     """Take out of both renders what the team has otherwise, or has not at all."""
     project = _folders(place)[0]
@@ -31,8 +36,7 @@ def leave(place: Place, copy: Copy, old: Path, new: Path) -> None:
             if (render / PROJECT).is_file():
                 path = render / PROJECT
                 path.write_bytes(OURS.sub(b"", path.read_bytes()))
-    hooks = any((folder / HOOKS).exists() for folder in _folders(place))
-    if not (HOOKS in copy.entries if (old / HOOKS).exists() else not (theirs or hooks)):
+    if not (HOOKS in copy.entries if (old / HOOKS).exists() else not (theirs or has_hooks(place))):
         for render in (old, new):
             (render / HOOKS).unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from scaffold.git.index import LITERAL, Entry, staged
 from scaffold.git.run import AGAIN, NOBODY, QUIET, failed, git
 from scaffold.merge.changes import Change, changes
 from scaffold.merge.collisions import check_kinds
+from scaffold.merge.form import merged_in_form
 from scaffold.merge.imports import lost_imports, lost_members
 from scaffold.merge.lists import settle
 from scaffold.merge.sandbox import Copy, contents, entry_in, names_in, stored, tree_of
@@ -41,6 +42,7 @@ class Outcome:
     mentions: list[str] = field(default_factory=list)  # where else that names what has moved
     unparsed: list[str] = field(default_factory=list)  # Python that may, and could not be read
     undefined: list[str] = field(default_factory=list)  # where names or modules are no more
+    reformed: list[str] = field(default_factory=list)  # in part as the template formats them
     notes: list[str] = field(default_factory=list)  # of how it was merged
 
     @property
@@ -166,6 +168,10 @@ def _settle(copy: Copy, answers: bytes, has_conflicts: bool) -> Outcome:
         elif found == {1, 3} or (found == {3} and not two_names):
             outcome.left_out.append(name)
             copy.ask("rm", "--quiet", "--force", "--", f":(literal){name}")
+        elif found == {1, 2, 3} and (code := merged_in_form(copy, name)) is not None:
+            (copy.folder / name).write_bytes(code)
+            outcome.reformed.append(name)
+            copy.ask("add", "--force", "--", f":(literal){name}")
         elif found == {1, 2, 3} and settle(copy.folder / name):
             copy.ask("add", "--force", "--", f":(literal){name}")
         else:

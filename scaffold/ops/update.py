@@ -14,6 +14,7 @@ from scaffold.catalog.methods import METHODS
 from scaffold.errors import PRECONDITION, USAGE, ScaffoldError
 from scaffold.files import files_in
 from scaffold.git.repository import Place
+from scaffold.merge import form
 from scaffold.merge.apply import apply, check
 from scaffold.merge.changes import Change
 from scaffold.merge.collisions import check_hidden
@@ -21,7 +22,7 @@ from scaffold.merge.formatter import habits
 from scaffold.merge.look_alikes import look_alikes
 from scaffold.merge.preflight import check_kept, ready
 from scaffold.merge.sandbox import Copy, copy_of
-from scaffold.merge.team_settings import has_settings, leave
+from scaffold.merge.team_settings import has_hooks, has_settings, leave
 from scaffold.merge.three_way import Outcome, merge, tell
 from scaffold.names import check_choice, is_engine, printable
 from scaffold.staging import staging
@@ -135,6 +136,7 @@ def merged(move: Move, keep: bool) -> Iterator[tuple[Place, Copy, Outcome, list[
             copy = formatted.follow(copy, old, new, {})
             outcome = merge(copy, old, new, move.message)
         outcome.notes += formatted.notes(outcome.conflicts, has_settings(place, copy))
+        outcome.notes += form.note(outcome.reformed, has_hooks(place))
         check_hidden(place.root, old, new)
         found = tell(copy, outcome)
         outcome.notes += look_alikes(copy, old, new, {change.name for change in found})

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import formats
 from conftest import BIN, make, represented, run, scaffold
 from repositories import commit, content, repository, write
 from scaffold.catalog.methods import METHODS
+from scaffold.merge.form import meaning
 from scaffold.ops import update
 from scaffold.ops.update import carry_out, rehearse, switching, updating
 from scaffold.staging import staging
@@ -39,7 +41,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def project(
     rendered: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Makes a project in a repository, at a place in it, whose team formats it with ruff."""
+    """Makes a project in a repository, at a place in it, whose team may format it with ruff."""
 
     def copy(_: Path, answers: dict[str, str], folder: Path) -> Path:
         return shutil.copytree(rendered[answers["method"]], folder)
@@ -174,6 +176,52 @@ def test_code_in_a_readme_is_formatted_too(
     assert (root / "README.md").read_text() == text.replace("b'", "c'").replace("'", '"')
 
 
+def edited(root: Path) -> None:
+    path = root / "train.py"
+    path.write_text(path.read_text() + "# ours\n")
+
+
+FORMS = [
+    f"{kind} {a} {b}" for kind in formats.FORMATS for a, b in itertools.permutations(METHODS, 2)
+]
+
+
+@pytest.mark.parametrize("case", represented(FORMS, FORMS[0], FORMS[19], FORMS[26]))
+def test_a_switch_of_what_was_only_formatted_has_no_conflict_whatever_has_done_it(
+    project: Callable[..., Path], rendered: dict[str, Path], case: str
+) -> None:
+    """It means what a fresh project does; what is in the way comes as the template has it."""
+    kind, a, b = case.split()
+    root = project(a)
+    formats.reformat(root, kind)
+    commit(root)
+    for method in (b, a):
+        outcome = carry_out(switching(root, method))
+        assert outcome.conflicts == {}
+        assert outcome.reformed or method == a
+        assert ("== '__main__'" in (root / "train.py").read_text()) is (kind == "quotes")
+        for path in rendered[method].rglob("*.py"):
+            name = str(path.relative_to(rendered[method]))
+            assert meaning(name, (root / name).read_bytes()) == meaning(name, path.read_bytes())
+        commit(root)
+    form, name = formats.FORMATS[kind], "engine/checkpoint.py"
+    assert (root / name).read_text() == form((rendered[a] / name).read_text())
+
+
+def test_a_file_that_was_edited_and_formatted_by_others_stays_a_conflict(
+    project: Callable[..., Path],
+) -> None:
+    """A comment is an edit, too."""
+    root = project("fabric")
+    edited(root)
+    formats.reformat(root, "quotes")
+    commit(root)
+    outcome = rehearse(switching(root, "accelerate"))[0]
+    assert (list(outcome.conflicts), outcome.reformed) == (["train.py"], ["shares.py"])
+    remedy = "pre-commit run --files shares.py"
+    assert outcome.notes == [f"`shares.py` came in part as the template formats them: {remedy}"]
+
+
 def fake(path: Path, does: str) -> Path:
     """A formatter that a shell script plays."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,6 +235,7 @@ def test_a_program_that_does_not_work_is_told_and_black_is_asked(
 ) -> None:
     root = project("fabric")
     settings(root, 88, "single")
+    edited(root)
     formatted(root)
     path = root / "pyproject.toml"
     path.write_text(
@@ -195,7 +244,7 @@ def test_a_program_that_does_not_work_is_told_and_black_is_asked(
     commit(root)
     outcome, _ = rehearse(switching(root, "torchrun"))
     assert outcome.conflicts
-    (note,) = outcome.notes
+    note = outcome.notes[0]
     assert "Required version `==0.1`" in note
     told = scaffold("switch", "--method", "torchrun", "--dry-run", folder=root)
     assert f"note      {note}\n" in told.out
@@ -213,10 +262,11 @@ def test_a_project_without_a_formatter_at_hand_is_told_where_it_matters(
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert rehearse(switching(root, "spawn"))[0].notes == []
     settings(root, 79, "single")
+    edited(root)
     formatted(root)
     outcome, _ = rehearse(switching(root, "spawn"))
     assert outcome.conflicts
-    assert outcome.notes == ["no ruff or black is installed here: merged as the files are"]
+    assert outcome.notes[0] == "no ruff or black is installed here: merged as the files are"
 
 
 @pytest.mark.parametrize("kind", ["plain", "linked", "environment"])

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import formats
 from conftest import Result, examples, launch, make, metrics, represented, run, scaffold, train
 from repositories import call, commit, conflicts, content, repository, state, write
 from scaffold.catalog.methods import METHODS
@@ -106,9 +107,14 @@ def content_names(folder: Path) -> list[str]:
 def test_whatever_a_user_writes_is_in_the_tree_or_in_a_conflict(
     quick: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Lines added, replaced and removed at any place of any file, files moved and removed."""
+    """Lines added, replaced and removed at any place of any file, files moved and removed.
+
+    In a project that may have a form of its own.
+    """
     a, b = data.draw(st.sampled_from(list(itertools.permutations(METHODS, 2))))
     root = quick(tmp_path_factory.mktemp("edited") / "project", method=a)
+    if form := data.draw(st.sampled_from(["", *formats.FORMATS])):
+        formats.reformat(root, form)
     count = itertools.count()
     names = shared_files(root)
     chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=5, unique=True))
