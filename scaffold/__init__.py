@@ -1,3 +1,3 @@
 """Generates multi-GPU PyTorch training projects that belong to their owner."""
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
