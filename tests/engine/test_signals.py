@@ -144,7 +144,7 @@ def test_a_signal_after_the_training_ends_what_a_team_does_then_and_no_rank_that
 ) -> None:
     """Python takes its own answers back in the end, and a run that has saved would die of one."""
     code = f"""
-    import atexit, config
+    import atexit, config, pathlib
     def tell():
         print(all(signal.getsignal(number) == signal.SIG_IGN for number in signals.taken))
     atexit.register(tell)
@@ -164,7 +164,7 @@ def test_a_signal_after_the_training_ends_what_a_team_does_then_and_no_rank_that
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep({seconds})  # a test, an export
-    main(config.Config(run_dir=failures.Path("run")))
+    main(config.Config(run_dir=pathlib.Path("run")))
     time.sleep(2.5)
     """
     ended = program(tmp_path, code)
