@@ -61,7 +61,7 @@ def test_the_wheel_carries_the_templates_of_all_releases(wheel: Path, tmp_path: 
             packed.extract("scaffold/_releases.bundle", tmp_path)
             bundle = tmp_path / "scaffold/_releases.bundle"
             heads = run(["git", "bundle", "list-heads", str(bundle)]).out.split()[1::2]
-            assert heads == [f"refs/tags/v{version}" for version in known]
+            assert {*heads} == {f"refs/tags/v{version}" for version in known}
 
 
 def test_the_wheel_works_in_an_empty_environment_away_from_the_repository(
