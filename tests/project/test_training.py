@@ -14,6 +14,7 @@ from config import Config
 from conftest import (
     BIN,
     GPUS,
+    ROOT,
     VARYING,
     environment,
     examples,
@@ -140,12 +141,24 @@ def test_a_run_goes_on_under_another_method(
 
 # Fabric's passes them in test_readme.py
 @pytest.mark.long
-@pytest.mark.parametrize("method", represented(["spawn", "torchrun", "accelerate"], "torchrun"))
-def test_a_project_passes_its_own_tests(method: str, tmp_path: Path) -> None:
-    """They train to 97 % accuracy, compare two processes with one, resume, and look at shares."""
+@pytest.mark.parametrize(
+    ("method", "forked"),
+    represented(
+        [("spawn", False), ("torchrun", False), ("accelerate", False), ("torchrun", True)],
+        ("torchrun", True),
+    ),
+)
+def test_a_project_passes_its_own_tests(method: str, forked: bool, tmp_path: Path) -> None:
+    """They train to 97 % accuracy, compare two processes with one, resume, and look at shares.
+
+    forked: with ranks that are forked (own_tests.py), or as a user would.
+    """
     project = make(tmp_path / "digits", method)
-    result = run([str(BIN / "python"), "-m", "pytest", "-q"], project, seconds=300)
-    assert result.status == 0, result.out
+    if forked:
+        result = fork(["python", str(ROOT / "tests/own_tests.py")], project)
+    else:
+        result = run([str(BIN / "python"), "-m", "pytest", "-q"], project, seconds=300)
+    assert result.status == 0, result.out + result.err
     assert "5 passed" in result.out
 
 
