@@ -24,7 +24,7 @@ import yaml
 from torch import nn
 
 from config import Config
-from conftest import TEMPLATE, fork, launch, make, represented
+from conftest import TEMPLATE, examples, fork, launch, make, represented
 from engine import checkpoint, checksum, inference, storage
 from engine.settings import to_toml
 from model import BEST, build_model
@@ -254,7 +254,8 @@ NAMES = (
 @pytest.mark.parametrize("method", METHODS)
 def test_a_name_is_the_same_string_in_every_file(method: str, tmp_path: Path) -> None:
     """Also one that YAML takes for a truth value, for nothing, or for a number."""
-    for name in NAMES if SOAK else NAMES[list(METHODS).index(method) :: len(METHODS)]:
+    each = NAMES[list(METHODS).index(method) :: len(METHODS)]
+    for name in NAMES if SOAK else each[:: examples(quick=2, full=1, soak=1)]:
         check_name(name)
         root = tmp_path / name
         new(root, {"project_name": name, "method": method}, git=False)
