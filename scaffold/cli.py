@@ -104,10 +104,8 @@ def of_usage(error: click.UsageError) -> tuple[str, str]:
     command = [word for word in sys.argv[1:] if word in COMMANDS][:1]
     # what is wrong with an option's value has no context, and an option of a command before it
     # has that of the program
-    has_context = error.ctx and (error.ctx.parent or not no_option)
-    where = (
-        error.ctx.command_path if error.ctx and has_context else " ".join(["scaffold", *command])
-    )
+    context = None if no_option and error.ctx and not error.ctx.parent else error.ctx
+    where = context.command_path if context else " ".join(["scaffold", *command])
     remedy = meant(error, sys.argv[1:]) or f"{where} --help"
     return printable(told.replace("\n\t", " ").rstrip(".")), remedy
 

@@ -24,7 +24,7 @@ import torch.distributed as dist
 
 import cost
 import memory
-from forked import Forker
+from forked import Forker, led
 from scaffold.catalog.methods import METHODS
 from scaffold.ops import create
 
@@ -197,10 +197,7 @@ def launch(
         command = launch_line(folder, *flags, program=program, processes=processes)
         return run(command, folder, env=environment(**env))
     command = command_of(folder, *flags, program=program, processes=processes)
-    if command[0] == "python" and processes > 1 and "fabric" in (folder / program).read_text():
-        # Fabric would start the others itself
-        command[:1] = ["torchrun", "--nproc-per-node", str(processes)]
-    return fork(command, folder, **env)
+    return fork(led(command, folder, processes), folder, **env)
 
 
 def fork(command: list[str], folder: Path, machines: Iterable[Path] = (), /, **env: str) -> Result:

@@ -55,6 +55,13 @@ class Forker:
         return int(told["status"])
 
 
+def led(command: list[str], folder: Path, processes: int) -> list[str]:
+    """The command whose ranks can be forked: Fabric would start the others itself."""
+    if command[0] == "python" and processes > 1 and "fabric" in (folder / command[1]).read_text():
+        return ["torchrun", "--nproc-per-node", str(processes), *command[1:]]
+    return command
+
+
 def serve() -> None:
     """Fork a leader for each request, until nobody asks any more."""
     answers = os.fdopen(os.dup(1), "w")

@@ -13,10 +13,11 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from forked import fork, lead
+from forked import fork, lead, led
 
 Popen = subprocess.Popen
 
@@ -26,13 +27,10 @@ class Launch:
 
     def __init__(self, command: list[str], cwd: Path, env: dict[str, str]) -> None:
         end, out = os.pipe()
-        words = command[1:]
-        if words[:2] == ["-m", "torch.distributed.run"]:
-            words = ["torchrun", *words[2:]]
-        elif "fabric" in Path(cwd, words[0]).read_text() and words[2] != "1":
-            words = ["torchrun", "--nproc-per-node", words[2], *words]
-        else:
-            words = ["python", *words]
+        if command[1:3] == ["-m", "torch.distributed.run"]:
+            words = ["torchrun", *command[3:]]
+        else:  # train.py --devices N
+            words = led(["python", *command[1:]], Path(cwd), int(command[3]))
         request = {"command": words, "folder": str(cwd), "env": env, "machines": []}
         files = dict.fromkeys(("out", "err"), f"/dev/fd/{out}")
         self.pid = fork(partial(lead, request | files))
@@ -55,7 +53,7 @@ def started(command: list[str], **options: Any) -> Any:
 
 
 if __name__ == "__main__":
-    subprocess.Popen = started  # type: ignore[assignment,misc]
+    patch.object(subprocess, "Popen", started).start()
     sys.path[0] = ""  # as `python -m pytest` has it
     # without capturing: what a rank prints is the test's to read
     sys.exit(pytest.main(["-q", "-s"]))

@@ -81,7 +81,10 @@ def _python(code: bytes) -> object:
 
 def _sorted(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     for is_import, nodes in itertools.groupby(block, _is_import):
-        yield from sorted(_each(nodes), key=ast.dump) if is_import else nodes  # noqa: B031  # each is read before the next
+        if is_import:
+            yield from sorted(_each(nodes), key=ast.dump)
+        else:
+            yield from nodes
 
 
 def _is_import(node: ast.stmt) -> bool:
